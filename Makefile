@@ -1,0 +1,80 @@
+# Telltale's commands. `make help` lists them. Everything they need is brought into .tools/ and .venv/;
+# nothing is installed anywhere else.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+UV_VERSION := 0.13.8
+TOOLS := .tools
+UV := $(TOOLS)/bin/uv
+VENV := .venv
+BIN := $(VENV)/bin
+# The images run 3.12, so it is preferred where it is there; `make PYTHON=python3.13 …` overrides.
+PYTHON ?= $(shell for p in python3.12 python3 python3.13 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
+
+.PHONY: help run test check format bench durability env-example lock clean
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1mmake %-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/.standalone ## Start Telltale on this machine: http://127.0.0.1:8000
+	@exec $(BIN)/telltale serve $(ARGS)
+
+test: $(VENV)/.dev ## Run the tests (real PostgreSQL and MLflow, temporary folders, free ports)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev ## Lint, types, layers, and what is generated is what is committed
+	@echo "==> ruff"; $(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@echo "==> mypy --strict"; $(BIN)/mypy
+	@echo "==> import-linter"; $(BIN)/lint-imports
+	@echo "==> .env.example"; $(BIN)/python -m standalone.env_example --check .env.example
+
+format: $(VENV)/.dev ## Let ruff fix and format what it can
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+bench: $(VENV)/.dev ## Run the benchmarks and write benchmarks/results.json
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+durability: $(VENV)/.dev ## Kill a loaded server 50 times with SIGKILL and count what was lost
+	@$(BIN)/python -m benchmarks.durability $(ARGS)
+
+env-example: $(VENV)/.dev ## Write .env.example from the settings classes
+	@$(BIN)/python -m standalone.env_example > .env.example
+
+EXTRAS := predictor trainer registry standalone
+COMPILE := $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
+lock: $(UV) ## Renew requirements/*.txt (UPGRADE=1 takes newer versions)
+	$(COMPILE) $(if $(UPGRADE),--upgrade) --extra standalone --group dev -o requirements/dev.txt
+	@for extra in $(EXTRAS); do \
+		echo "$(COMPILE) --extra $$extra -c requirements/dev.txt -o requirements/$$extra.txt"; \
+		$(COMPILE) --extra $$extra -c requirements/dev.txt -o requirements/$$extra.txt; done
+
+clean: ## Remove what make built (not your data in .telltale/)
+	rm -rf $(VENV) $(TOOLS) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(UV):
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "Telltale needs Python 3.11, 3.12 or 3.13 on the PATH; found: $$(python3 --version 2>&1 || true)." >&2; \
+		echo "Install one of them, or name it: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 1; fi
+	@echo "==> bringing uv $(UV_VERSION) into $(TOOLS)/"
+	@if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then \
+		$(PYTHON) -m venv $(TOOLS) && $(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION); \
+	else \
+		$(PYTHON) -m pip install --quiet --disable-pip-version-check --target $(TOOLS) uv==$(UV_VERSION); fi
+
+$(VENV)/bin/python: $(UV)
+	@echo "==> making $(VENV)/ with $$($(PYTHON) --version)"
+	@$(UV) venv --quiet --allow-existing --no-python-downloads --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV)
+
+# One environment, filled as far as the command needs; the stamp is older than its lock when that changes.
+$(VENV)/.%: requirements/%.txt pyproject.toml | $(VENV)/bin/python
+	@echo "==> installing requirements/$*.txt (the first time this downloads a few hundred MB)"
+	@VIRTUAL_ENV=$(VENV) $(UV) pip install --require-hashes -r requirements/$*.txt
+	@VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --no-deps --editable .
+	@touch $@
+
+.PRECIOUS: $(VENV)/bin/python

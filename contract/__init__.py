@@ -1,0 +1,1 @@
+"""Wire and artefact formats, shared by every component: pure, no I/O, no clock."""

@@ -1,0 +1,345 @@
+"""The telemetry record as it comes over the wire, and a batch of them as columns.
+
+Decoding is strict and all or nothing: one bad record refuses its whole request, and the error names the place. The
+typed decoder (msgspec) takes the good case in one pass; only when it refuses does :mod:`contract.diagnosis` walk the
+body again, slowly, to say what is wrong and where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from contract import diagnosis
+from contract.errors import Fault, InvalidInput, Malformed, shown
+from contract.names import DEFAULT_MODEL, MODEL_NAME_RULE, is_model_name
+
+EARLIEST = datetime(1971, 1, 1, tzinfo=UTC)
+# Columns of a stored batch, so no feature can have these names.
+RESERVED_FEATURES = ("vehicle_id", "timestamp")
+# Isolation Forests compare float32; a larger number would become infinite there.
+LARGEST_VALUE = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may hold at most."""
+
+    body_bytes: int = 64 * 1024 * 1024
+    records: int = 100_000
+    features: int = 1_024
+    id_characters: int = 256
+    ahead: timedelta = timedelta(hours=24)
+
+
+class Record(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """One reading of one vehicle: the values by position (``feature_vector``) or by name (``features``)."""
+
+    vehicle_id: str
+    timestamp: datetime
+    feature_vector: list[float] | None = None
+    features: dict[str, float] | None = None
+
+
+class ScoreRecord(Record, forbid_unknown_fields=True, gc=False):
+    """A record to score, by the model and version that it names or by the defaults."""
+
+    model: str = DEFAULT_MODEL
+    model_version: str | None = None
+
+
+class IngestBody(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of ``POST /ingest``."""
+
+    records: list[Record]
+    model: str = DEFAULT_MODEL
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Records as columns.
+
+    Args:
+        model: the model they train.
+        feature_names: the columns of ``X``, in order.
+        vehicle_ids: one for each row.
+        timestamps: int64 microseconds since 1970-01-01T00:00:00Z, one for each row.
+        X: float64, shape ``(n_records, n_features)``, finite and within float32's range.
+
+    """
+
+    model: str
+    feature_names: tuple[str, ...]
+    vehicle_ids: Sequence[str]
+    timestamps: NDArray[np.int64]
+    X: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.vehicle_ids)
+
+
+_ingest_decoder = msgspec.json.Decoder(IngestBody)
+_score_decoder = msgspec.json.Decoder(ScoreRecord | list[ScoreRecord])
+
+
+def decode_ingest(body: bytes, *, now: datetime, limits: Limits) -> IngestBody:
+    """Decode and check the body of ``POST /ingest``, all but the features, which depend on the model.
+
+    Raises:
+        Malformed: the body is not JSON in UTF-8.
+        InvalidInput: it is JSON and breaks a rule; every fault names its place.
+
+    """
+    try:
+        request = _ingest_decoder.decode(body)
+    except msgspec.ValidationError as refusal:
+        raise diagnosis.of_ingest(_parsed(body), str(refusal)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as refusal:
+        raise malformed(refusal, body) from None
+    if not is_model_name(request.model):
+        raise InvalidInput([_bad_model_name("/model", request.model)])
+    _check_count(len(request.records), "/records", limits)
+    check_records(request.records, "/records", now=now, limits=limits)
+    _refuse_repeats(request.records)
+    return request
+
+
+def decode_score(body: bytes, *, now: datetime, limits: Limits) -> tuple[list[ScoreRecord], bool]:
+    """Decode and check the body of ``POST /score``: the records, and whether they came as an array.
+
+    Raises:
+        Malformed: the body is not JSON in UTF-8.
+        InvalidInput: it is JSON and breaks a rule; every fault names its place.
+
+    """
+    try:
+        decoded = _score_decoder.decode(body)
+    except msgspec.ValidationError as refusal:
+        raise diagnosis.of_score(_parsed(body), str(refusal)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as refusal:
+        raise malformed(refusal, body) from None
+    if isinstance(decoded, ScoreRecord):
+        check_records([decoded], None, now=now, limits=limits)
+        return [decoded], False
+    _check_count(len(decoded), "", limits)
+    check_records(decoded, "", now=now, limits=limits)
+    return decoded, True
+
+
+def malformed(refusal: Exception, body: bytes) -> Malformed:
+    """Say what is wrong with a body that is not JSON."""
+    if isinstance(refusal, UnicodeDecodeError):
+        start = _first_bad_byte(body)
+        return Malformed(f"the body must be UTF-8; byte {start} is 0x{body[start]:02x}")
+    if isinstance(refusal, RecursionError):
+        return Malformed("the body is nested too deeply")
+    if "truncated" in str(refusal):
+        return Malformed("the body is not complete JSON: it ends in the middle of a value")
+    return Malformed(f"the body must be JSON (which has no NaN or Infinity): {refusal}")
+
+
+def _first_bad_byte(body: bytes) -> int:
+    try:
+        body.decode()
+    except UnicodeDecodeError as refusal:
+        return refusal.start
+    return 0
+
+
+def _parsed(body: bytes) -> object:
+    """Decode a body whose types are wrong, for diagnosis; it may still turn out not to be JSON further on."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as refusal:
+        if "out of range" in str(refusal):
+            return diagnosis.parsed_with_huge_numbers(body)
+        raise malformed(refusal, body) from None
+
+
+def _check_count(count: int, pointer: str, limits: Limits) -> None:
+    if count == 0:
+        raise InvalidInput([Fault(pointer, "at least one record is needed; got none", "0", "1")])
+    if count > limits.records:
+        detail = f"at most {limits.records} records in one request; got {count}: send them in several"
+        raise InvalidInput([Fault(pointer, detail, str(count), str(limits.records))])
+
+
+def _bad_model_name(pointer: str, name: str) -> Fault:
+    return Fault(pointer, f"{MODEL_NAME_RULE}; got {shown(name)!r}", shown(name), "63 characters")
+
+
+def check_records(records: Sequence[Record], pointer: str | None, *, now: datetime, limits: Limits) -> None:
+    """Refuse records whose id, time stamp or form break a rule; ``pointer`` is None for a lone record."""
+    latest = now + limits.ahead
+    faults: list[Fault] = []
+    more = 0
+    for index, record in enumerate(records):
+        try:
+            ok = (
+                EARLIEST <= record.timestamp <= latest
+                and 0 < len(record.vehicle_id) <= limits.id_characters
+                and record.vehicle_id.isprintable()
+                and (record.feature_vector is None) != (record.features is None)
+                and (not isinstance(record, ScoreRecord) or is_model_name(record.model))
+            )
+        except TypeError:  # a time without a zone does not compare
+            ok = False
+        if ok:
+            continue
+        if len(faults) < diagnosis.FAULTS_SHOWN:
+            place = "" if pointer is None else f"{pointer}/{index}"
+            faults.append(_record_fault(record, place, latest=latest, limits=limits))
+        else:
+            more += 1
+    if faults:
+        raise InvalidInput(faults, more=more)
+
+
+def _record_fault(record: Record, place: str, *, latest: datetime, limits: Limits) -> Fault:
+    """Name the first rule that a record breaks."""
+    name, time = record.vehicle_id, record.timestamp
+    if not 0 < len(name) <= limits.id_characters:
+        limit = f"1 to {limits.id_characters} characters"
+        return Fault(f"{place}/vehicle_id", f"must have {limit}; got {len(name)}", shown(name), limit)
+    if not name.isprintable():
+        return Fault(f"{place}/vehicle_id", "must hold printable characters only", shown(ascii(name)))
+    if time.tzinfo is None:
+        detail = f"must carry a time zone, such as 'Z' or '+02:00'; got {time.isoformat()}"
+        return Fault(f"{place}/timestamp", detail, time.isoformat())
+    if time < EARLIEST:
+        detail = f"must not be before {EARLIEST.isoformat()}; got {time.isoformat()}"
+        return Fault(f"{place}/timestamp", detail, time.isoformat(), EARLIEST.isoformat())
+    if time > latest:
+        hours = limits.ahead.total_seconds() / 3600
+        detail = f"must not be more than {hours:g} h ahead of the server's clock; got {time.isoformat()}"
+        return Fault(f"{place}/timestamp", detail, time.isoformat(), latest.isoformat())
+    if isinstance(record, ScoreRecord) and not is_model_name(record.model):
+        return _bad_model_name(f"{place}/model", record.model)
+    came = "neither" if record.features is None else "both"
+    return Fault(place, f"must have either feature_vector or features; got {came}", came)
+
+
+def _refuse_repeats(records: Sequence[Record]) -> None:
+    seen: dict[tuple[str, datetime], int] = {}
+    for index, record in enumerate(records):
+        first = seen.setdefault((record.vehicle_id, record.timestamp), index)
+        if first != index:
+            when = record.timestamp.isoformat()
+            detail = (
+                f"vehicle {shown(record.vehicle_id)!r} at {when} is in the batch twice, "
+                f"first as /records/{first}: send each reading once"
+            )
+            raise InvalidInput([Fault(f"/records/{index}", detail, when)])
+
+
+def signature_of(record: Record, limits: Limits) -> tuple[str, ...]:
+    """Return the feature names that a model's first record defines: its own, or f0, f1, … by position."""
+    if record.features is None:
+        names = tuple(f"f{position}" for position in range(len(record.feature_vector or ())))
+    else:
+        names = tuple(record.features)
+    if not 1 <= len(names) <= limits.features:
+        detail = f"a record must have 1 to {limits.features} features; got {len(names)}"
+        raise InvalidInput([Fault("/records/0", detail, str(len(names)), str(limits.features))])
+    for name in names:
+        if name in RESERVED_FEATURES:
+            detail = f"a feature cannot be called {name}: that is a record's own field; rename it"
+            raise InvalidInput([Fault(f"/records/0/features/{name}", detail, name)])
+        if not (0 < len(name) <= limits.id_characters and name.isprintable()):
+            detail = f"a feature's name must have 1 to {limits.id_characters} printable characters"
+            raise InvalidInput([Fault("/records/0/features", detail, shown(ascii(name)))])
+    return names
+
+
+def to_matrix(
+    records: Sequence[Record], feature_names: tuple[str, ...], pointers: Sequence[str], *, model: str
+) -> NDArray[np.float64]:
+    """Put the records' values into the order of ``feature_names``.
+
+    Args:
+        records: the records, checked by :func:`check_records`.
+        feature_names: the model's signature.
+        pointers: where each record stands in the request, for errors.
+        model: the model's name, for errors.
+
+    Returns:
+        float64, shape ``(len(records), len(feature_names))``.
+
+    Raises:
+        InvalidInput: features are missing, extra, too many or too few, or out of float32's range.
+
+    """
+    width = len(feature_names)
+    rows: list[list[float]] = []
+    faults: list[Fault] = []
+    more = 0
+    for record, pointer in zip(records, pointers, strict=True):
+        row = _row(record, feature_names)
+        if row is not None and len(row) == width:
+            rows.append(row)
+        elif len(faults) < diagnosis.FAULTS_SHOWN:
+            faults.append(_feature_fault(record, feature_names, pointer, model))
+        else:
+            more += 1
+    if faults:
+        raise InvalidInput(faults, more=more)
+    X = np.array(rows, dtype=np.float64).reshape(len(rows), width)
+    beyond = np.argwhere(~(np.abs(X) <= LARGEST_VALUE))
+    if len(beyond):
+        named = [_range_fault(records[i], pointers[i], feature_names[j], j, X[i, j]) for i, j in beyond[:10]]
+        raise InvalidInput(named, more=len(beyond) - len(named))
+    return X
+
+
+def _row(record: Record, feature_names: tuple[str, ...]) -> list[float] | None:
+    if record.feature_vector is not None:
+        return record.feature_vector
+    features = record.features or {}
+    if len(features) != len(feature_names):
+        return None
+    try:
+        return [features[name] for name in feature_names]
+    except KeyError:
+        return None
+
+
+def _feature_fault(record: Record, feature_names: tuple[str, ...], pointer: str, model: str) -> Fault:
+    signature = shown(", ".join(feature_names), 400)
+    if record.feature_vector is not None:
+        detail = f"model {model!r} expects {len(feature_names)} values ({signature}); got {len(record.feature_vector)}"
+        got = str(len(record.feature_vector))
+        return Fault(f"{pointer}/feature_vector", detail, got, str(len(feature_names)))
+    came = record.features or {}
+    missing = [name for name in feature_names if name not in came]
+    extra = [name for name in came if name not in set(feature_names)]
+    parts = [f"missing {shown(', '.join(missing), 200)}"] * bool(missing)
+    parts += [f"not in the model: {shown(', '.join(extra), 200)}"] * bool(extra)
+    detail = f"model {model!r} has the features {signature}; got {shown(', '.join(came), 400)}: {'; '.join(parts)}"
+    return Fault(f"{pointer}/features", detail, shown(", ".join(came)), signature)
+
+
+def _range_fault(record: Record, pointer: str, name: str, position: int, value: float) -> Fault:
+    place = f"feature_vector/{position}" if record.features is None else f"features/{diagnosis.escaped(name)}"
+    detail = f"{name} must be finite and within ±{LARGEST_VALUE:.7g} (float32); got {value:g}"
+    return Fault(f"{pointer}/{place}", detail, f"{value:g}", f"{LARGEST_VALUE:.7g}")
+
+
+def to_batch(request: IngestBody, feature_names: tuple[str, ...]) -> Batch:
+    """Return a checked request as columns, in the order of ``feature_names``.
+
+    Raises:
+        InvalidInput: as :func:`to_matrix`.
+
+    """
+    pointers = [f"/records/{index}" for index in range(len(request.records))]
+    X = to_matrix(request.records, feature_names, pointers, model=request.model)
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    tick = timedelta(microseconds=1)
+    stamps = np.array([(record.timestamp - epoch) // tick for record in request.records], dtype=np.int64)
+    ids = [record.vehicle_id for record in request.records]
+    return Batch(request.model, feature_names, ids, stamps, X)

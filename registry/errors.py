@@ -1,0 +1,15 @@
+"""What can go wrong in the control plane.
+
+RegistryError
+└── MlflowUnavailable    MLflow does not answer for now: change nothing and try again
+"""
+
+from __future__ import annotations
+
+
+class RegistryError(Exception):
+    """Base of the registry's errors."""
+
+
+class MlflowUnavailable(RegistryError):
+    """MLflow does not answer for now."""

@@ -1,0 +1,95 @@
+"""What the control plane reads from MLflow's model registry and writes back to it.
+
+MLflow's numbers stay in here; the rest of Telltale knows a version by its id, which is a tag on MLflow's version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from contract.names import CHAMPION_ALIAS, TAG_DIGEST, TAG_GATE, TAG_GATE_REASON, TAG_VERSION
+from registry.errors import MlflowUnavailable
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A model version as MLflow has it.
+
+    Args:
+        number: MLflow's own version number.
+        id: our version id; empty where a person registered the version by hand.
+        digest: the artefact digest it was registered with; empty likewise.
+
+    """
+
+    number: str
+    id: str
+    digest: str
+
+
+class MlflowRegistry:
+    """MLflow's model registry.
+
+    Args:
+        tracking_uri: a server's URL, or a database's, as MLflow takes it.
+
+    """
+
+    def __init__(self, tracking_uri: str) -> None:
+        with _mlflow_errors():
+            self._client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+    def champions(self) -> dict[str, str]:
+        """Return the MLflow number that the alias ``champion`` names, by model; models without one are left out."""
+        found: dict[str, str] = {}
+        token: str | None = None
+        with _mlflow_errors():
+            while True:
+                page = self._client.search_registered_models(max_results=500, page_token=token)
+                found |= {m.name: str(m.aliases[CHAMPION_ALIAS]) for m in page if CHAMPION_ALIAS in (m.aliases or {})}
+                token = page.token
+                if not token:
+                    return found
+
+    def by_number(self, model: str, number: str) -> Registered:
+        """Return a version by MLflow's number."""
+        with _mlflow_errors():
+            return _registered(self._client.get_model_version(model, number))
+
+    def by_id(self, model: str, version: str) -> Registered | None:
+        """Return a version by our id, or None if MLflow has none."""
+        with _mlflow_errors():
+            # Model names and version ids are of a closed alphabet, so nothing in here needs quoting.
+            found = self._client.search_model_versions(f"name = '{model}' AND tags.`{TAG_VERSION}` = '{version}'")
+        return _registered(found[0]) if found else None
+
+    def make_champion(self, model: str, number: str) -> None:
+        """Move the alias ``champion``."""
+        with _mlflow_errors():
+            self._client.set_registered_model_alias(model, CHAMPION_ALIAS, number)
+
+    def tag_gate(self, model: str, number: str, *, passed: bool, message: str) -> None:
+        """Write the gate's verdict where the data scientist looks."""
+        with _mlflow_errors():
+            self._client.set_model_version_tag(model, number, TAG_GATE, "passed" if passed else "refused")
+            self._client.set_model_version_tag(model, number, TAG_GATE_REASON, message[:5000])
+
+
+def _registered(version: ModelVersion) -> Registered:
+    tags = version.tags or {}
+    return Registered(str(version.version), tags.get(TAG_VERSION, ""), tags.get(TAG_DIGEST, ""))
+
+
+@contextmanager
+def _mlflow_errors() -> Iterator[None]:
+    """Turn MLflow's errors into ours; its SQL store wraps the database's in MlflowException too."""
+    try:
+        yield
+    except MlflowException as error:
+        raise MlflowUnavailable(f"MLflow: {error.error_code}: {error.message}") from error

@@ -1,0 +1,1 @@
+"""The scoring kernel: forest arrays and rows in, decision function out."""

@@ -1,0 +1,1 @@
+"""Telltale on one machine: the same parts, an embedded PostgreSQL, local files, no cluster."""

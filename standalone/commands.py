@@ -1,0 +1,89 @@
+"""The commands `telltale serve` and `telltale mlflow`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from pydantic import ValidationError
+
+from standalone.errors import StandaloneError
+from standalone.settings import StandaloneSettings
+
+_data_option = click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for everything that is kept.  [default: .telltale; env TELLTALE_DATA]",
+)
+
+
+@click.command(name="serve")
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1; env TELLTALE_HOST]")
+@click.option("--port", type=click.IntRange(0, 65535), help="HTTP port.  [default: 8000; env TELLTALE_PORT]")
+@_data_option
+@click.option("--no-sample-fleet", is_flag=True, help="Do not ingest the sample fleet at first start.")
+@click.option(
+    "--logs",
+    type=click.Choice(["auto", "files", "stderr"]),
+    default="auto",
+    show_default=True,
+    help="Where the parts' JSON logs go; auto: the data folder's logs/ on a terminal, else standard error.",
+)
+def serve_command(host: str | None, port: int | None, data: Path | None, no_sample_fleet: bool, logs: str) -> None:
+    """Start Telltale on this machine.
+
+    Telemetry goes in at POST /ingest, models are trained and kept in MLflow, POST /score answers. PostgreSQL is
+    embedded (DATABASE_URL names another), files are in the data folder. Ctrl-C stops it; nothing acknowledged is lost.
+    """
+    from standalone.serve import serve  # noqa: PLC0415 - so that --help answers at once
+
+    with _told_plainly():
+        given = {"host": host, "port": port, "data": data, "sample_fleet": False if no_sample_fleet else None}
+        settings = StandaloneSettings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # each value has its field's type
+        to_files = logs == "files" or (logs == "auto" and sys.stderr.isatty())
+        serve(settings, _reporter(), logs_to_files=to_files)
+
+
+@click.command(name="mlflow")
+@click.option("--port", type=click.IntRange(0, 65535), default=5000, show_default=True, help="The UI's port.")
+@_data_option
+def mlflow_command(port: int, data: Path | None) -> None:
+    """Open the MLflow UI on the same store.
+
+    Uses the PostgreSQL of the running `telltale serve`, or starts it for as long as the UI runs.
+    """
+    from standalone.mlflow_ui import run_ui  # noqa: PLC0415 - so that --help answers at once
+
+    with _told_plainly():
+        settings = StandaloneSettings(**({} if data is None else {"data": data}))
+        run_ui(settings, port, _reporter())
+
+
+def _reporter() -> Callable[[str], None]:
+    def report(line: str) -> None:
+        click.echo(line, err=True)
+
+    return report
+
+
+@contextmanager
+def _told_plainly() -> Iterator[None]:
+    """Show what keeps us from running as a sentence, not as a traceback."""
+    try:
+        yield
+    except StandaloneError as error:
+        raise click.ClickException(str(error)) from error
+    except ValidationError as error:
+        faults = "; ".join(f"{_variable(fault['loc'])}: {fault['msg']}" for fault in error.errors())
+        raise click.ClickException(f"a setting is wrong: {faults}") from error
+    except PermissionError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror} (user {os.geteuid()})") from error
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    name = str(location[0]) if location else ""
+    return name if name.isupper() else f"TELLTALE_{name.upper()}"

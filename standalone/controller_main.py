@@ -1,0 +1,95 @@
+"""`python -m standalone.controller_main`: the controller's process.
+
+Looks whenever a batch changes its state, and every second for aliases that a person moved. An unavailable MLflow or
+PostgreSQL changes nothing that is served; the next look tries again.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from contract.json_logs import configure_logging
+from registry.errors import MlflowUnavailable
+from registry.mlflow_registry import MlflowRegistry
+from standalone.controller import Controller
+from store.errors import StoreUnavailable
+from store.ingest_log import BATCHES_CHANNEL, IngestLog
+from store.local_objects import LocalObjectStore
+from store.migrate import making_mlflow_tables
+from store.model_store import ModelStore
+from store.notifications import Notifications
+from store.postgres import Postgres
+from store.queue import TrainingQueue
+from store.serving import ServedVersions
+
+_log = logging.getLogger(__name__)
+
+
+class ControllerSettings(BaseSettings):
+    """What the controller takes from the environment."""
+
+    model_config = SettingsConfigDict(frozen=True, env_prefix="TELLTALE_", extra="ignore", populate_by_name=True)
+
+    database_url: str = Field(alias="DATABASE_URL", description="The PostgreSQL database.")
+    object_store_root: Path = Field(description="Folder of batches and models.")
+    mlflow_tracking_uri: str = Field(alias="MLFLOW_TRACKING_URI", description="MLflow's server or database.")
+    look_seconds: float = Field(
+        1.0, gt=0, description="Seconds between looks at the aliases: a moved one is followed within a few of these."
+    )
+    log_level: str = Field("INFO", description="Least severe log level that is written.")
+
+
+def main() -> None:
+    """Run until SIGTERM or SIGINT."""
+    settings = ControllerSettings()  # type: ignore[call-arg]  # the environment gives the required fields
+    configure_logging(settings.log_level)
+    look = threading.Event()
+    stopping = threading.Event()
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        stopping.set()
+        look.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    postgres = Postgres(settings.database_url, max_connections=2)
+    postgres.open()
+    controller = build(settings, postgres)
+    notifications = Notifications(settings.database_url, BATCHES_CHANNEL, lambda _: look.set())
+    notifications.start()
+    _log.info("controller ready")
+    while not stopping.is_set():
+        look.wait(settings.look_seconds)
+        look.clear()
+        if not stopping.is_set():
+            _reconcile(controller)
+    notifications.stop()
+    postgres.close()
+
+
+def build(settings: ControllerSettings, postgres: Postgres) -> Controller:
+    """Compose the controller."""
+    objects = LocalObjectStore(settings.object_store_root)
+    with making_mlflow_tables(settings.database_url):
+        mlflow = MlflowRegistry(settings.mlflow_tracking_uri)
+        mlflow.champions()
+    log = IngestLog(postgres, objects, TrainingQueue(postgres))
+    return Controller(log, ModelStore(objects), ServedVersions(postgres), mlflow)
+
+
+def _reconcile(controller: Controller) -> None:
+    try:
+        controller.reconcile()
+    except (MlflowUnavailable, StoreUnavailable) as error:
+        _log.warning("nothing is changed for now: %s", error)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""A PostgreSQL server of our own: made at first start, stopped with us, and durable through any kill.
+
+It listens on loopback with a password, in its own session, so that Ctrl-C reaches us first and it stops last. Should we
+be killed, the kernel asks it to stop; should it be killed too, the next start recovers its log.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import psycopg
+
+from standalone.child import start_child
+from standalone.errors import PostgresFailed
+from standalone.postgres_home import PostgresHome, find_home
+
+_log = logging.getLogger(__name__)
+
+_NAME = "telltale"
+# Crash recovery replays at most one checkpoint's worth of log; this is far beyond what that takes here.
+_START_SECONDS = 60.0
+_STOP_SECONDS = 6.0
+
+
+class EmbeddedPostgres:
+    """One cluster in (or noted in) a data folder, which the caller has to itself.
+
+    Args:
+        data_folder: Telltale's data folder.
+        log_file: where the server's log goes.
+
+    """
+
+    def __init__(self, data_folder: Path, log_file: Path) -> None:
+        self._data_folder = data_folder
+        self._log_file = log_file
+        self._home: PostgresHome | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._port = 0
+
+    @property
+    def folder(self) -> Path:
+        """Where the cluster lives."""
+        return self._found_home().folder
+
+    @property
+    def url(self) -> str:
+        """The URL of our database in it."""
+        return f"postgresql://{_NAME}:{self._password()}@127.0.0.1:{self._port}/{_NAME}"
+
+    @property
+    def exists(self) -> bool:
+        """Whether the cluster was made by an earlier start."""
+        return (self.folder / "PG_VERSION").exists()
+
+    def start(self) -> None:
+        """Make the cluster if needed and start the server; returns when it takes connections.
+
+        Raises:
+            PostgresFailed: it cannot start; the message ends with its own words.
+
+        """
+        home = self._found_home()
+        if not self.exists:
+            self._make_cluster(home)
+        self._stop_stray(home)
+        self._port = self._port or _free_port()
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._started(home, deadline):
+            # A killed server's last backends may hold its shared memory for a moment, or the port was taken.
+            time.sleep(0.2)
+            self._port = _free_port()
+        self._make_database()
+
+    def is_running(self) -> bool:
+        """Tell whether the server process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self) -> None:
+        """Stop the server: open transactions are rolled back, everything committed is on the disk."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):  # fast, immediate, none
+            process.send_signal(number)
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                _log.warning("PostgreSQL did not stop at %s", number.name)
+            else:
+                return
+
+    def _found_home(self) -> PostgresHome:
+        if self._home is None:
+            self._home = find_home(self._data_folder)
+        return self._home
+
+    def _password(self) -> str:
+        """Return the database user's password, made at first use; only we can read its file."""
+        path = self._data_folder / "postgres.password"
+        if not path.exists():
+            path.touch(mode=0o600)
+            path.write_text(secrets.token_urlsafe(24))
+        return path.read_text().strip()
+
+    def _make_cluster(self, home: PostgresHome) -> None:
+        """Run initdb beside the final place and move it there, so that a half-made cluster is never used."""
+        nest = home.folder.with_name("postgres.new")
+        shutil.rmtree(nest, ignore_errors=True)
+        nest.mkdir(mode=0o700)
+        home.give(nest)
+        password_file = nest / "password"
+        password_file.touch(mode=0o600)
+        password_file.write_text(self._password())
+        home.give(password_file)
+        home.run(
+            "initdb", "--pgdata", str(nest / "cluster"), "--username", _NAME, "--pwfile", str(password_file),
+            "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-instructions",
+        )  # fmt: skip
+        (nest / "cluster").rename(home.folder)
+        shutil.rmtree(nest)
+
+    def _stop_stray(self, home: PostgresHome) -> None:
+        """Stop a server that an earlier, killed instance left on this cluster; we hold the data folder's lock."""
+        if not (home.folder / "postmaster.pid").exists():
+            return
+        done = home.run(
+            "pg_ctl", "stop", "--pgdata", str(home.folder), "--mode", "fast", "--timeout", "20", check=False
+        )
+        _log.info("a PostgreSQL of an earlier run: %s", (done.stdout or done.stderr).strip())
+
+    def _started(self, home: PostgresHome, deadline: float) -> bool:
+        """Start the server process and wait until it answers; False if it ended and another try makes sense."""
+        with self._log_file.open("ab") as log:
+            self._process = start_child(
+                [home.programs / "postgres", "-D", home.folder, *_options(self._port)],
+                output=log,
+                env={"LC_ALL": "C", "TZ": "UTC"},
+                on_parent_death=signal.SIGINT,
+                own_session=True,
+                user=home.user,
+                group=home.group,
+            )
+        while self._process.poll() is None:
+            if self._answers():
+                return True
+            if time.monotonic() > deadline:
+                self.stop()
+                raise PostgresFailed(f"PostgreSQL did not answer within {_START_SECONDS:.0f} s:\n{self._last_words()}")
+            time.sleep(0.05)
+        if time.monotonic() > deadline or not self._may_pass():
+            raise PostgresFailed(f"PostgreSQL ended at once; its log {self._log_file} says:\n{self._last_words()}")
+        return False
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self._url_of("postgres"), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _url_of(self, database: str) -> str:
+        return self.url.removesuffix(_NAME) + database
+
+    def _make_database(self) -> None:
+        with psycopg.connect(self._url_of("postgres"), autocommit=True) as connection:
+            known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (_NAME,)).fetchone()
+            if known is None:
+                connection.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(_NAME)))
+
+    def _may_pass(self) -> bool:
+        words = self._last_words()
+        return any(text in words for text in ("pre-existing shared memory", "Address already in use", "lock file"))
+
+    def _last_words(self) -> str:
+        lines = self._log_file.read_text(errors="replace").splitlines()
+        return "\n".join(lines[-12:])
+
+
+def _options(port: int) -> list[str]:
+    settings = {
+        "listen_addresses": "127.0.0.1",
+        "port": port,
+        "unix_socket_directories": "",
+        "max_connections": 60,
+        "shared_buffers": "64MB",
+        "log_timezone": "UTC",
+        "timezone": "UTC",
+        "log_min_messages": "warning",
+    }
+    return [argument for name, value in settings.items() for argument in ("-c", f"{name}={value}")]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

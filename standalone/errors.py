@@ -1,0 +1,30 @@
+"""What keeps Telltale from starting here, each with what to do about it.
+
+StandaloneError
+├── DataFolderInUse      another instance holds the data folder
+├── PortTaken            something listens on the port
+├── NotAllowed           the settings would expose an open server
+└── PostgresFailed       the embedded PostgreSQL cannot live or start here
+"""
+
+from __future__ import annotations
+
+
+class StandaloneError(Exception):
+    """Base: the message is shown to the person as it is."""
+
+
+class DataFolderInUse(StandaloneError):
+    """Another instance holds the data folder."""
+
+
+class PortTaken(StandaloneError):
+    """Something else listens on the port."""
+
+
+class NotAllowed(StandaloneError):
+    """The settings would expose a server that anyone may use."""
+
+
+class PostgresFailed(StandaloneError):
+    """The embedded PostgreSQL cannot live or start here."""

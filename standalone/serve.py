@@ -1,0 +1,171 @@
+"""`telltale serve`: the composition root of one machine.
+
+In order: the data folder's lock, the HTTP socket (so that a taken port is told at once), PostgreSQL, the schema, then
+the predictor, the trainer and the controller as processes. The first start also ingests a sample fleet.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import psycopg
+
+from standalone.data_folder import DataFolder, Instance
+from standalone.embedded_postgres import EmbeddedPostgres
+from standalone.errors import PortTaken, PostgresFailed
+from standalone.first_start import ingest_sample_fleet
+from standalone.settings import StandaloneSettings, check_exposure, parts_environment
+from standalone.supervisor import Part, Supervisor, fresh_log
+from store.errors import StoreUnavailable
+from store.local_objects import LocalObjectStore
+from store.migrate import migrate, sqlalchemy_url
+from store.postgres import connection_options
+from store.queue import forget_workers
+
+Report = Callable[[str], None]
+_PARTS = (("trainer", "trainer"), ("controller", "standalone.controller_main"))
+
+
+def serve(settings: StandaloneSettings, report: Report, *, logs_to_files: bool) -> None:
+    """Run until a signal asks to stop.
+
+    Args:
+        settings: where and what.
+        report: takes one line for the person who started this.
+        logs_to_files: whether the parts' JSON logs go to the data folder; else to our standard error.
+
+    Raises:
+        StandaloneError: it cannot start here; the message says what to do.
+
+    """
+    started = time.monotonic()
+    check_exposure(settings.host, allow_anonymous=settings.allow_anonymous)
+    data = DataFolder(settings.data)
+    supervisor = Supervisor(report)
+    supervisor.handle_signals()
+    with data.locked(), closing(listen(settings.host, settings.port)) as listener:
+        url = f"http://{_shown(settings.host)}:{listener.getsockname()[1]}"
+        report(f"data folder  {data.path}")
+        with database(settings, data, report) as (database_url, look_after):
+            if not supervisor.stopping.is_set():
+                _prepare(data, database_url, embedded=settings.database_url is None)
+                data.note_instance(Instance(os.getpid(), url, database_url))
+                _start_parts(supervisor, data, settings, listener, database_url, logs_to_files=logs_to_files)
+                _greet(settings, url, started, report, supervisor.stopping)
+                supervisor.run(look_after)
+            report("stopping: answering what is under way")
+            supervisor.stop()
+    report("stopped; nothing that was acknowledged is lost")
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens on ``host`` and ``port``.
+
+    Raises:
+        PortTaken: with what to do.
+
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise PortTaken(
+            f"cannot listen on {host}:{port} ({error.strerror}): stop what uses it (`ss -ltnp 'sport = :{port}'` "
+            f"names it) or take another port: telltale serve --port {port + 10 if port < 65000 else 8010}"
+        ) from error
+    listener.listen(2048)
+    return listener
+
+
+@contextmanager
+def database(
+    settings: StandaloneSettings, data: DataFolder, report: Report
+) -> Iterator[tuple[str, list[Callable[[], None]]]]:
+    """Yield the database's URL, and what to call at every look to keep an embedded one running."""
+    if settings.database_url is not None:
+        report("PostgreSQL   the one of DATABASE_URL")
+        yield settings.database_url, []
+        return
+    server = EmbeddedPostgres(data.path, fresh_log(data.logs / "postgres.log"))
+    began = time.monotonic()
+    first = not server.exists
+    if first:
+        report("PostgreSQL   making a database (once)")
+    if server.folder.parent != data.path:
+        report(f"PostgreSQL   its files are in {server.folder}: it cannot live in the data folder")
+    try:
+        server.start()
+        report(f"PostgreSQL   ready in {time.monotonic() - began:.1f} s")
+
+        def look_after() -> None:
+            if not server.is_running():
+                report("PostgreSQL ended; starting it again")
+                server.start()
+
+        yield server.url, [look_after]
+    finally:
+        server.stop()
+
+
+def _prepare(data: DataFolder, database_url: str, *, embedded: bool) -> None:
+    """Bring the schema up to date and clear what a killed run left."""
+    try:
+        migrate(database_url)
+        if embedded:  # it is ours alone, so no worker of an earlier run can be alive
+            with psycopg.connect(database_url, **connection_options()) as connection:
+                forget_workers(connection)
+    except (psycopg.OperationalError, StoreUnavailable) as error:
+        raise PostgresFailed(f"PostgreSQL does not answer: {error}. Check DATABASE_URL.") from error
+    LocalObjectStore(data.path / "objects").remove_temporary_files()
+
+
+def _start_parts(
+    supervisor: Supervisor,
+    data: DataFolder,
+    settings: StandaloneSettings,
+    listener: socket.socket,
+    database_url: str,
+    *,
+    logs_to_files: bool,
+) -> None:
+    env = parts_environment(data.path, database_url, sqlalchemy_url(database_url))
+    env |= {
+        "TELLTALE_HOST": settings.host,
+        "TELLTALE_PORT": str(listener.getsockname()[1]),
+        "TELLTALE_ALLOW_ANONYMOUS": str(settings.allow_anonymous).lower(),
+    }
+
+    def log(name: str) -> Path | None:
+        return fresh_log(data.logs / f"{name}.log") if logs_to_files else None
+
+    fd = listener.fileno()
+    supervisor.start(Part("predictor", "predictor", env, ("--fd", str(fd)), (fd,), log("predictor")))
+    for name, module in _PARTS:
+        supervisor.start(Part(name, module, env, log=log(name)))
+
+
+def _greet(settings: StandaloneSettings, url: str, started: float, report: Report, stopping: threading.Event) -> None:
+    """Say when the server is ready, and bring in the sample fleet, beside the main loop."""
+    threading.Thread(
+        target=ingest_sample_fleet,
+        args=(url, report, stopping),
+        kwargs={"started": started, "wanted": settings.sample_fleet},
+        name="first-start",
+        daemon=True,
+    ).start()
+
+
+def _shown(host: str) -> str:
+    """Return the address to put into a URL for a person on this machine."""
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared with, not bound to
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,79 @@
+"""The settings of one machine's Telltale, and the environment that its parts are started with."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from standalone.errors import NotAllowed
+
+
+class StandaloneSettings(BaseSettings):
+    """What `telltale serve` takes from the environment; its options override these."""
+
+    model_config = SettingsConfigDict(frozen=True, env_prefix="TELLTALE_", extra="ignore", populate_by_name=True)
+
+    data: Path = Field(
+        Path(".telltale"),
+        description="Folder for everything that is kept: database, batches, models, MLflow's artefacts, logs. "
+        "In the folder where it is started, so that a checkout holds its own data.",
+    )
+    host: str = Field("127.0.0.1", description="Address to listen on. Loopback, because there is no authentication.")
+    port: int = Field(8000, ge=0, le=65535, description="HTTP port; 0 takes a free one.")
+    allow_anonymous: bool = Field(
+        False, description="Whether an address that others can reach may be used without authentication."
+    )
+    database_url: str | None = Field(
+        None,
+        alias="DATABASE_URL",
+        description="A PostgreSQL of your own (postgresql://user:password@host:port/database). "
+        "Unset, an embedded one is started in the data folder.",
+    )
+    use_local_storage: bool = Field(
+        True,
+        alias="USE_LOCAL_STORAGE",
+        description="Whether batches and models are kept as files in the data folder, the only storage so far.",
+    )
+    sample_fleet: bool = Field(
+        True, description="Whether the first start ingests a small sample fleet as the model sample-fleet."
+    )
+
+
+def check_exposure(host: str, *, allow_anonymous: bool) -> None:
+    """Refuse an address that others can reach, unless anonymous use is allowed in words.
+
+    Raises:
+        NotAllowed: with what to do.
+
+    """
+    if allow_anonymous or host == "localhost" or _is_loopback(host):
+        return
+    raise NotAllowed(
+        f"{host} can be reached from other machines, and anyone who reaches it could ingest and score: "
+        "listen on 127.0.0.1, or allow that with TELLTALE_ALLOW_ANONYMOUS=true."
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def parts_environment(data: Path, database_url: str, sqlalchemy_url: str) -> dict[str, str]:
+    """Return the environment of the predictor, trainer and controller: ours, and where everything is."""
+    return os.environ | {
+        "DATABASE_URL": database_url,
+        "TELLTALE_OBJECT_STORE_ROOT": str(data / "objects"),
+        "MLFLOW_TRACKING_URI": os.environ.get("MLFLOW_TRACKING_URI", sqlalchemy_url),
+        "TELLTALE_MLFLOW_ARTIFACT_ROOT": str(data / "mlflow"),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "GIT_PYTHON_REFRESH": "quiet",
+        "PYTHONUNBUFFERED": "1",
+    }

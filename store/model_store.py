@@ -1,0 +1,98 @@
+"""The model store: forest files, probes and manifests, write-once, in an object store.
+
+A version's manifest is written last and once, so a reader sees a version whole or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.digests import digest_of
+from contract.errors import CorruptArtifact
+from contract.forest_file import Forest, decode_forest
+from contract.manifest import Manifest, StoredFile, decode_manifest, decode_probe, encode_manifest
+from contract.names import manifest_key, model_prefix, version_prefix
+from contract.version_ids import is_version_id
+from store.errors import ObjectMissing
+from store.objects import ObjectStore
+
+
+class ModelStore:
+    """Model versions in an object store."""
+
+    def __init__(self, objects: ObjectStore) -> None:
+        self._objects = objects
+
+    def put_forest(self, model: str, version: str, data: bytes) -> StoredFile:
+        """Write a version's forest file; its key holds its digest, so a second attempt never collides."""
+        return self._put(model, version, "forest", data)
+
+    def put_probe(self, model: str, version: str, data: bytes) -> StoredFile:
+        """Write a version's probe rows with the scores that scikit-learn gave them."""
+        return self._put(model, version, "probe", data)
+
+    def _put(self, model: str, version: str, name: str, data: bytes) -> StoredFile:
+        digest = digest_of(data)
+        key = f"{version_prefix(model, version)}{name}-{digest.removeprefix('sha256:')[:16]}.safetensors"
+        self._objects.create(key, data)
+        return StoredFile(key=key, digest=digest, size=len(data))
+
+    def publish(self, manifest: Manifest) -> None:
+        """Write the manifest: from here on the version is visible.
+
+        Raises:
+            ObjectExists: the version is there already with other content.
+
+        """
+        self._objects.create(manifest_key(manifest.model, manifest.version), encode_manifest(manifest))
+
+    def manifest(self, model: str, version: str) -> Manifest:
+        """Return a version's manifest.
+
+        Raises:
+            ObjectMissing: there is no such version.
+            CorruptArtifact: the manifest is damaged or names another version.
+
+        """
+        manifest = decode_manifest(self._objects.read(manifest_key(model, version)))
+        if (manifest.model, manifest.version) != (model, version):
+            raise CorruptArtifact(f"the manifest of {model} {version} is that of {manifest.model} {manifest.version}")
+        return manifest
+
+    def load(self, manifest: Manifest) -> Forest:
+        """Return a version's forest, digest and structure checked."""
+        return decode_forest(self._objects.read(manifest.forest.key), digest=manifest.forest.digest)
+
+    def probe(self, manifest: Manifest) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return a version's probe rows and their expected decision function."""
+        return decode_probe(self._objects.read(manifest.probe.key), digest=manifest.probe.digest)
+
+    def models(self) -> list[str]:
+        """Return the names of all models that have a visible version, sorted."""
+        return [model for model in self._objects.folders("models/") if self.newest(model) is not None]
+
+    def versions(self, model: str) -> list[str]:
+        """Return the visible versions of a model, oldest first; empty if there is no such model."""
+        return sorted(self._visible(model))
+
+    def newest(self, model: str) -> str | None:
+        """Return a model's newest visible version, or None."""
+        candidates = sorted(self._objects.folders(model_prefix(model)), reverse=True)
+        return next((version for version in candidates if self._is_visible(model, version)), None)
+
+    def has(self, model: str, version: str) -> bool:
+        """Tell whether a version is visible."""
+        try:
+            self.manifest(model, version)
+        except ObjectMissing:
+            return False
+        return True
+
+    def _visible(self, model: str) -> Iterator[str]:
+        return (version for version in self._objects.folders(model_prefix(model)) if self._is_visible(model, version))
+
+    def _is_visible(self, model: str, version: str) -> bool:
+        return is_version_id(version) and self._objects.exists(manifest_key(model, version))
