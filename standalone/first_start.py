@@ -50,7 +50,7 @@ def _wait_until_ready(client: httpx.Client, stopping: threading.Event) -> bool:
 
 
 def _model_names(client: httpx.Client) -> set[str]:
-    return {model["name"] for model in client.get("/models").raise_for_status().json()["models"]}
+    return {model["model"] for model in client.get("/models").raise_for_status().json()["models"]}
 
 
 def _ingest(client: httpx.Client, report: Callable[[str], None]) -> None:

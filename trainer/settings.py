@@ -1,0 +1,52 @@
+"""The trainer's settings, read once from the environment by its composition root."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class TrainerSettings(BaseSettings):
+    """What can be set, each with its meaning, unit and the reason for its default."""
+
+    model_config = SettingsConfigDict(env_prefix="TELLTALE_", frozen=True, extra="ignore", populate_by_name=True)
+
+    database_url: str = Field(
+        "postgresql://telltale@127.0.0.1:5432/telltale",
+        validation_alias="DATABASE_URL",
+        description="PostgreSQL: batches and the training queue.",
+    )
+    object_store_root: Path = Field(
+        Path(".telltale/objects"), description="Folder of the object store: telemetry batches and the model store."
+    )
+    mlflow_tracking_uri: str = Field(
+        "postgresql+psycopg://telltale@127.0.0.1:5432/telltale",
+        validation_alias="MLFLOW_TRACKING_URI",
+        description="MLflow's tracking server, or a database that holds its store.",
+    )
+    mlflow_artifact_root: Path = Field(
+        Path(".telltale/mlflow"),
+        description="Folder for the artefacts of MLflow runs, for models that are trained for the first time.",
+    )
+    window_records: int = Field(
+        100_000,
+        ge=1,
+        description="How many records a model is trained on at most: its batch and the newest before it. Trees see"
+        " samples of 256, so more records hardly change a forest; they only sharpen its threshold.",
+    )
+    n_estimators: int = Field(200, ge=1, le=10_000, description="Trees in a forest; scores hardly change beyond 200.")
+    contamination: float = Field(
+        0.05, gt=0, le=0.5, description="Share of the training records that are to come out as anomalous."
+    )
+    max_attempts: int = Field(
+        5, ge=1, description="Attempts at a batch before it fails for good. Outages of a store do not count."
+    )
+    niceness: int = Field(
+        19, ge=0, le=19, description="Added to the process's nice value, so that training never delays scoring."
+    )
+    stop_grace_seconds: float = Field(
+        5.0, ge=0, description="How long a training may go on after SIGTERM; beyond it the next worker begins it anew."
+    )
+    log_level: str = Field("info", description="Least severe log level that is written.")
