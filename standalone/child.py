@@ -26,6 +26,9 @@ def start_child(
 ) -> subprocess.Popen[bytes]:
     """Start a process that gets ``on_parent_death`` when this one dies, however it dies (on Linux).
 
+    It begins with SIGINT ignored: Ctrl-C is for us, and we pass on a SIGTERM. A program that is still importing would
+    otherwise answer it with a traceback.
+
     Args:
         command: program and arguments.
         output: where its standard output and error go; None for ours.
@@ -48,17 +51,17 @@ def start_child(
         group=group,
         extra_groups=None if user is None else [],
         pass_fds=pass_fds,
-        preexec_fn=_death_signal(on_parent_death),  # noqa: PLW1509 - started before any thread of ours runs
+        preexec_fn=_before_exec(on_parent_death),  # noqa: PLW1509 - started before any thread of ours runs
     )
 
 
-def _death_signal(number: signal.Signals) -> Callable[[], None] | None:
-    """Return what a child runs first on Linux to ask the kernel for a signal at our death."""
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
+def _before_exec(on_parent_death: signal.Signals) -> Callable[[], None]:
+    """Return what the child runs before it becomes the program."""
+    prctl = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
 
-    def ask() -> None:
-        prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+    def prepare() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if prctl is not None:
+            prctl(_PR_SET_PDEATHSIG, int(on_parent_death), 0, 0, 0)
 
-    return ask
+    return prepare

@@ -46,3 +46,7 @@ def main() -> None:
 
     Start it with `telltale serve`; then POST telemetry to /ingest and /score.
     """
+
+
+if __name__ == "__main__":
+    main()

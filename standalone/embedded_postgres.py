@@ -129,7 +129,11 @@ class EmbeddedPostgres:
 
     def _stop_stray(self, home: PostgresHome) -> None:
         """Stop a server that an earlier, killed instance left on this cluster; we hold the data folder's lock."""
-        if not (home.folder / "postmaster.pid").exists():
+        note = home.folder / "postmaster.pid"
+        if not note.exists():
+            return
+        if _is_zombie(int(note.read_text().split()[0])):
+            note.unlink()  # it is dead, but PostgreSQL would take its entry in the process table for a running server
             return
         done = home.run(
             "pg_ctl", "stop", "--pgdata", str(home.folder), "--mode", "fast", "--timeout", "20", check=False
@@ -196,6 +200,14 @@ def _options(port: int) -> list[str]:
         "log_min_messages": "warning",
     }
     return [argument for name, value in settings.items() for argument in ("-c", f"{name}={value}")]
+
+
+def _is_zombie(pid: int) -> bool:
+    """Tell whether a process is dead and only waits for a parent (or a lazy init) to collect it; Linux only."""
+    try:
+        return "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
 
 
 def _free_port() -> int:

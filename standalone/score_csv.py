@@ -9,22 +9,20 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as Grid
 
 from contract.names import MODEL_NAME_RULE, is_model_name
 from standalone.client import DEFAULT_URL, SCORE_RECORDS, Client, ClientError, Ingested, Refused, chunked
 from standalone.csv_input import SCORE_COLUMNS, CsvError, Table, model_name_of, read_table
-from standalone.score_plot import Scored, save_plot
-
-_ROWS_SHOWN = 10
-_FEATURES_SHOWN = 4
+from standalone.score_plot import Scored, distances, save_plot
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ def records_of(table: Table) -> list[dict[str, Any]]:
     ]
 
 
-def _unit(times: NDArray[np.datetime64]) -> str:
+def _unit(times: NDArray[np.datetime64]) -> Literal["s", "us"]:
     """Return the coarsest unit that keeps the times as they are."""
     return "s" if (times.astype("datetime64[s]") == times).all() else "us"
 
@@ -81,7 +79,7 @@ def _train(records: Sequence[dict[str, Any]], model: str, client: Client, progre
         trained = client.ingest(part, model=model)
         progress.advance(task, len(part))
         for warning in trained.warnings:
-            progress.console.print(f"warning: {warning}", markup=False, highlight=False)
+            progress.console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
     return trained
 
 
@@ -124,28 +122,28 @@ def tell_scores(console: Console, scored: Scored, trained: Ingested) -> None:
     console.print(
         f"model {trained.model}, version {trained.model_version}: "
         f"{flagged:,} of {count:,} rows flagged ({flagged / count:.1%})",
+        markup=False,
         highlight=False,
+        soft_wrap=True,
     )
-    if not trained.served:
-        console.print("the server does not serve this version by default; look at its log for the reason")
-    rows = scored.strongest[:_ROWS_SHOWN]
-    if len(rows):
-        console.print(_strongest_rows(scored, rows))
+    if trained.reason:
+        console.print(f"not served by default: {trained.reason}", markup=False, highlight=False, soft_wrap=True)
+    if len(scored.strongest):
+        console.print(_strongest_rows(scored))
 
 
-def _strongest_rows(scored: Scored, rows: NDArray[np.intp]) -> Grid:
-    grid = Grid(title=f"The {len(rows)} strongest anomalies", title_justify="left")
+def _strongest_rows(scored: Scored) -> Grid:
+    """Return a row for each of the strongest anomalies, with the value that lies farthest from the median."""
+    rows = scored.strongest
+    grid = Grid(title=f"The {len(rows)} strongest anomalies, ringed in the plot", title_justify="left")
     several = len(set(scored.vehicle_ids)) > 1
-    for name in ["time (UTC)", *["vehicle"] * several, "anomaly_score"]:
-        grid.add_column(name, no_wrap=True)
-    names = scored.feature_names[:_FEATURES_SHOWN]
-    for name in names:
-        grid.add_column(name, justify="right")
+    for name in ["time (UTC)", *["vehicle"] * several, "anomaly_score", "farthest from the median"]:
+        grid.add_column(name, overflow="fold")
     stamps = np.datetime_as_string(scored.times, unit="s")
-    for row in rows.tolist():
-        values = [f"{value:g}" for value in scored.X[row, : len(names)]]
-        vehicle = [scored.vehicle_ids[row]] * several
-        grid.add_row(stamps[row].replace("T", " "), *vehicle, f"{scored.scores[row]:.4f}", *values)
+    for row, column in zip(rows.tolist(), distances(scored, rows).argmax(axis=1).tolist(), strict=True):
+        vehicle = [escape(scored.vehicle_ids[row])] * several
+        value = escape(f"{scored.feature_names[column]} {scored.X[row, column]:.5g}")
+        grid.add_row(stamps[row].replace("T", " "), *vehicle, f"{scored.scores[row]:.4f}", value)
     return grid
 
 
@@ -161,12 +159,13 @@ def score_file(
     """
     used = ", ".join(table.feature_names[:12]) + (", …" if len(table.feature_names) > 12 else "")
     console.print(
-        f"{source.name}: {len(table):,} rows, time in {table.time_column!r}, {len(table.feature_names)} features: {used}",
+        f"{source.name}: {len(table):,} rows, time in {table.time_column!r}, features: {used}",
         markup=False,
         highlight=False,
+        soft_wrap=True,
     )
     for note in table.notes:
-        console.print(f"  {note}", markup=False, highlight=False)
+        console.print(f"  {note}", markup=False, highlight=False, soft_wrap=True)
     scores = train_and_score(table, model=model, client=client, console=console)
     write_scores(out_csv, table, scores)
     title = f"{source.name}: model {scores.trained.model}, version {scores.trained.model_version}"
@@ -206,6 +205,7 @@ def _out_paths(file: Path, out_csv: Path | None, out_plot: Path | None) -> tuple
 @click.option("--out-csv", type=click.Path(path_type=Path), help="Scores.  [default: <file's stem>.scores.csv here]")
 @click.option("--out-plot", type=click.Path(path_type=Path), help="Plot.  [default: <file's stem>.scores.png here]")
 def score_csv_command(
+    *,
     file: Path,
     url: str,
     model: str | None,
@@ -217,9 +217,10 @@ def score_csv_command(
 ) -> None:
     """Train on a CSV file, score it and plot it.
 
-    FILE is any CSV in UTF-8 with a header, a column of time and columns of numbers. Its rows train a model on a running
-    server (telltale serve) and are scored by it; times without a zone are read as UTC. The model flags about 5 % of what
-    trained it, so look at the strongest anomalies first: the plot has rings around them. Existing outputs are replaced.
+    FILE is any CSV in UTF-8 with a header, a column of time and columns of numbers. Its rows train a model on a
+    running server (telltale serve) and are scored by it; times without a zone are read as UTC. The model flags about
+    one in twenty of the rows that trained it, so look at the strongest anomalies first: the plot has rings around
+    them. Existing outputs are replaced.
     """
     scores_path, plot_path = _out_paths(file, out_csv, out_plot)
     try:

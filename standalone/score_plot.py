@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import matplotlib.dates as mdates
 import numpy as np
@@ -18,9 +19,15 @@ from numpy.typing import NDArray
 
 MOST_PANELS = 6
 _MOST_LINES = 8
+_MOST_BESIDE_TITLE = 5
+# From here on flagged points are drawn smaller, or they would hide everything.
+_MANY_FLAGGED = 500
 _STRONGEST_SHARE = 0.005
 _LEAST_STRONGEST, _MOST_STRONGEST = 3, 20
-_VALUE, _FLAG, _RING, _QUIET = "#33658a", "#e4572e", "#8b1e1e", "#6b7280"
+_VALUE, _FLAG, _RING, _QUIET, _LEVEL = "#33658a", "#e4572e", "#8b1e1e", "#6b7280", "#a8b3c2"
+_INK = "#111827"
+# A flat file scores 0 everywhere, but for rounding: the axis does not zoom in on that.
+_LEAST_RANGE = 0.05
 _LINES = ("#33658a", "#5b8e7d", "#8d6a9f", "#b08d57", "#4f7cac", "#7a9e3f", "#9c6644", "#6c757d")
 
 
@@ -80,9 +87,9 @@ def draw(scored: Scored) -> Figure:
         _draw_feature(axis, scored, column)
     _draw_scores(axes[-1], scored)
     _dress(figure, axes[0], scored, len(shown))
-    locator = mdates.AutoDateLocator(minticks=4, maxticks=10)
+    locator = mdates.AutoDateLocator(minticks=4, maxticks=10)  # type: ignore[no-untyped-call]  # matplotlib's gap
     axes[-1].xaxis.set_major_locator(locator)
-    axes[-1].xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator))
+    axes[-1].xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]  # the same
     axes[-1].set_xlabel("time (UTC)", color=_QUIET)
     return figure
 
@@ -90,20 +97,25 @@ def draw(scored: Scored) -> Figure:
 def panel_features(scored: Scored) -> list[int]:
     """Return the columns to draw: all, or the six whose flagged values lie farthest from the median, in file order."""
     count = len(scored.feature_names)
-    flagged = scored.flagged
-    if count <= MOST_PANELS or not len(flagged):
+    if count <= MOST_PANELS or not len(scored.flagged):
         return list(range(min(count, MOST_PANELS)))
+    distance = distances(scored, scored.flagged).mean(axis=0)
+    return sorted(np.argsort(-distance, kind="stable")[:MOST_PANELS].tolist())
+
+
+def distances(scored: Scored, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return how far the rows' values lie from the median, in units of the middle 90 %, shape ``(rows, features)``."""
     low, middle, high = np.percentile(scored.X, [5, 50, 95], axis=0)
     spread = np.where(high > low, high - low, 1.0)
-    distance = np.abs((scored.X[flagged] - middle) / spread).mean(axis=0)
-    return sorted(np.argsort(-distance, kind="stable")[:MOST_PANELS].tolist())
+    return np.asarray(np.abs(scored.X[rows] - middle) / spread, dtype=np.float64)
 
 
 def _draw_feature(axis: Axes, scored: Scored, column: int) -> None:
     values = scored.X[:, column]
     _draw_lines(axis, scored, values)
     _mark(axis, scored, values)
-    axis.set_ylabel(_short(scored.feature_names[column]), color="#1f2937")
+    axis.margins(y=0.1)
+    axis.set_title(_short(scored.feature_names[column], 60), loc="left", fontsize=10, color=_INK)
     _quiet(axis)
 
 
@@ -130,12 +142,12 @@ def _mark(axis: Axes, scored: Scored, values: NDArray[np.float64]) -> None:
     axis.scatter(
         scored.times[flagged],
         values[flagged],
-        s=8 + 26 * depth,
+        s=(8 + 26 * depth) * np.clip(_MANY_FLAGGED / len(flagged), 0.05, 1.0),
         color=_FLAG,
         alpha=0.75,
         linewidths=0,
         zorder=3,
-        label="flagged (decision function below 0)",
+        label="flagged",
     )
     axis.scatter(
         scored.times[strongest],
@@ -153,7 +165,7 @@ def _draw_scores(axis: Axes, scored: Scored) -> None:
     order = np.argsort(scored.times, kind="stable")
     times, scores = scored.times[order], scored.scores[order]
     many = len(set(scored.vehicle_ids)) > 1
-    axis.plot(times, scores, "." if many else "-", color=_QUIET, linewidth=0.7, markersize=2, alpha=0.8)
+    axis.plot(times, scores, "." if many else "-", color=_LEVEL, linewidth=0.7, markersize=2)
     axis.vlines(scored.times[scored.flagged], scored.scores[scored.flagged], 0.0, color=_FLAG, linewidth=1.0, alpha=0.6)
     axis.plot(
         scored.times[scored.strongest],
@@ -164,9 +176,9 @@ def _draw_scores(axis: Axes, scored: Scored) -> None:
         markersize=7,
         markeredgewidth=1.4,
     )
-    axis.axhline(0.0, color="#111827", linewidth=0.9, linestyle="--")
-    axis.margins(y=0.12)
-    axis.set_ylabel("decision\nfunction", color="#1f2937")
+    axis.axhline(0.0, color=_INK, linewidth=0.9, linestyle="--")
+    axis.set_ylim(1.15 * min(-_LEAST_RANGE, scores.min()), 1.15 * max(_LEAST_RANGE, scores.max()))
+    axis.set_title("decision function (anomalous below 0)", loc="left", fontsize=10, color=_INK)
     _quiet(axis)
 
 
@@ -176,9 +188,13 @@ def _dress(figure: Figure, top: Axes, scored: Scored, panels: int) -> None:
     parts = [f"{flagged:,} of {count:,} rows flagged ({flagged / count:.1%})"]
     if panels < len(scored.feature_names):
         parts.append(f"{panels} of {len(scored.feature_names)} features shown")
-    figure.suptitle(f"{_short(scored.title, 90)}\n{', '.join(parts)}", x=0.01, ha="left", fontsize=12, color="#111827")
-    if top.get_legend_handles_labels()[1]:
-        top.legend(loc="lower right", bbox_to_anchor=(1.0, 1.01), ncols=4, frameon=False, fontsize=9, borderaxespad=0.0)
+    figure.suptitle(f"{_short(scored.title, 90)}\n{', '.join(parts)}", x=0.01, ha="left", fontsize=12, color=_INK)
+    handles, labels = top.get_legend_handles_labels()
+    if labels:
+        place: Literal["outside upper right", "outside lower center"] = "outside upper right"
+        if len(labels) > _MOST_BESIDE_TITLE:
+            place = "outside lower center"
+        figure.legend(handles, labels, loc=place, ncols=5, frameon=False, fontsize=9)
 
 
 def _quiet(axis: Axes) -> None:

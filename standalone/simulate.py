@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import click
@@ -26,7 +27,7 @@ from standalone.fleet import FAULTS, VEHICLE_TYPES, FaultSpan, Telemetry, faults
 _STEPS_AN_HOUR = 60
 _MINUTE = timedelta(minutes=1)
 # What fits into memory as Python records.
-_MOST_RECORDS = 5_000_000
+_MOST_RECORDS = 2_000_000
 
 Mask = NDArray[np.bool_]
 
@@ -114,13 +115,10 @@ def _train(past: Telemetry, plan: Plan, client: Client, progress: Progress) -> I
         for part in chunked(batch):
             result = client.ingest(part, model=plan.model)
             progress.advance(task, len(part))
-            served = "" if result.served else ", not served"
-            progress.console.print(
-                f"batch {number}: {len(part):,} records trained {plan.model} {result.model_version}{served}",
-                highlight=False,
-            )
-            for warning in result.warnings:
-                progress.console.print(f"  warning: {warning}", markup=False, highlight=False)
+            line = f"batch {number}: {len(part):,} records trained {plan.model} {result.model_version}"
+            remarks = [f"not served by default: {result.reason}"] * bool(result.reason)
+            for text in (line, *(f"  {remark}" for remark in (*remarks, *result.warnings))):
+                progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
     return result
 
 
@@ -128,7 +126,7 @@ def _batches(past: Telemetry, count: int) -> Iterator[list[dict[str, Any]]]:
     """Cut the telemetry by time into ``count`` batches, or fewer if there are fewer steps."""
     steps = len(past.times)
     bounds = np.linspace(0, steps, min(count, steps) + 1).round().astype(int).tolist()
-    for first, last in zip(bounds, bounds[1:], strict=False):
+    for first, last in pairwise(bounds):
         yield past.steps(first, last).records()
 
 
@@ -136,10 +134,12 @@ def _score(present: Telemetry, trained: Ingested, client: Client, progress: Prog
     """Score with exactly the version just trained, whatever the server's default is."""
     task = progress.add_task("scoring", total=len(present))
     flags: list[bool] = []
-    for part in chunked(present.records(), most=SCORE_RECORDS):
-        answers = client.score(part, model=trained.model, model_version=trained.model_version)
+    at_once = max(1, SCORE_RECORDS // len(present.vehicles))
+    for first in range(0, len(present.times), at_once):
+        records = present.steps(first, first + at_once).records()
+        answers = client.score(records, model=trained.model, model_version=trained.model_version)
         flags += [answer["is_anomaly"] is True for answer in answers]
-        progress.advance(task, len(part))
+        progress.advance(task, len(records))
     return flags
 
 
@@ -167,7 +167,7 @@ def summary(outcome: Outcome) -> Table:
     for kind in [kind.name for kind in VEHICLE_TYPES]:
         healthy = (outcome.scored.faults == 0) & (types == kind)
         if healthy.any():
-            table.add_row("none (false flags)", kind, *_counts(outcome.flagged, healthy), "")
+            table.add_row("healthy", kind, *_counts(outcome.flagged, healthy), "")
     return table
 
 
@@ -238,6 +238,7 @@ def _model_name(ctx: click.Context, param: click.Parameter, value: str) -> str:
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="The same seed, the same fleet.")
 @click.option("--model", default="simulated-fleet", show_default=True, callback=_model_name, help="Model to train.")
 def simulate_command(
+    *,
     url: str,
     vehicles: int,
     hours: float,
@@ -267,4 +268,4 @@ def simulate_command(
         raise click.ClickException(str(error)) from error
     console.print(summary(outcome))
     for line in closing_lines(outcome, model):
-        console.print(line, highlight=False)
+        console.print(line, highlight=False, soft_wrap=True)

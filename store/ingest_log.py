@@ -194,14 +194,16 @@ class IngestLog:
             query = f"SELECT {_COLUMNS} FROM batches WHERE state = 'done' AND gate IS NULL ORDER BY version"
             return cursor.execute(query).fetchall()
 
-    def window(self, row: BatchRow, *, records: int) -> list[BatchRow]:
-        """Return ``row`` and the batches before it, newest first, until they hold ``records`` records."""
-        query = f"SELECT {_COLUMNS} FROM batches WHERE model = %s AND version <= %s ORDER BY version DESC"
+    def window(self, row: BatchRow, *, records: int, batches: int = 1_000) -> list[BatchRow]:
+        """Return ``row`` and up to ``batches`` in all before it, newest first, until they hold ``records`` records."""
+        query = f"SELECT {_COLUMNS} FROM batches WHERE model = %s AND version <= %s ORDER BY version DESC LIMIT %s"
         chosen: list[BatchRow] = []
+        held = 0
         with self._postgres.transaction() as connection, connection.cursor(row_factory=class_row(BatchRow)) as cursor:
-            for earlier in cursor.stream(query, (row.model, row.version)):
+            for earlier in cursor.stream(query, (row.model, row.version, batches)):
                 chosen.append(earlier)
-                if sum(batch.record_count for batch in chosen) >= records:
+                held += earlier.record_count
+                if held >= records:
                     break
         return chosen
 

@@ -36,6 +36,7 @@ class Notifications:
         self._callback = callback
         self._interval = interval
         self._stopped = threading.Event()
+        self._away = False
         self._thread = threading.Thread(target=self._run, name=f"listen-{channel}", daemon=True)
 
     def start(self) -> None:
@@ -52,12 +53,18 @@ class Notifications:
             try:
                 self._listen()
             except psycopg.Error as error:
-                _log.warning("lost the connection that listens on %s: %s", self._channel, error)
+                # Said once for each time it goes away, not at every try to reconnect.
+                level = logging.DEBUG if self._away else logging.WARNING
+                _log.log(level, "lost the connection that listens on %s: %s", self._channel, error)
+                self._away = True
                 self._stopped.wait(self._interval)
 
     def _listen(self) -> None:
         with psycopg.connect(self._url, autocommit=True, **connection_options()) as connection:
             connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(self._channel)))
+            if self._away:
+                self._away = False
+                _log.info("listening on %s again", self._channel)
             while not self._stopped.is_set():
                 self._call(None)
                 for notification in connection.notifies(timeout=self._interval):

@@ -1,6 +1,7 @@
-"""`python -m trainer`: a worker that trains what is queued, until SIGTERM.
+"""`python -m trainer`: a worker that trains what is queued, until SIGTERM or SIGINT.
 
-Settings come from the environment; `.env.example` lists them. Several workers may share one database.
+It takes one job at a time: reads the window, fits an Isolation Forest, records it in MLflow, writes the model store.
+Several workers may share one database. Whatever the moment at which one is killed, another finishes its job.
 """
 
 from __future__ import annotations
@@ -9,61 +10,87 @@ import argparse
 import asyncio
 import logging
 import os
-from datetime import UTC, datetime
+import signal
+import textwrap
+
+from pydantic import ValidationError
 
 from contract.json_logs import configure_logging
-from store.ingest_log import IngestLog
-from store.local_objects import LocalObjectStore
-from store.migrate import making_mlflow_tables
-from store.model_store import ModelStore
+from store.errors import StoreUnavailable
 from store.postgres import Postgres
-from store.queue import TrainingQueue
+from trainer.errors import TrainingError
 from trainer.settings import TrainerSettings
-from trainer.tracking import Tracking
-from trainer.training import Training
-from trainer.worker import Worker
 
 _log = logging.getLogger("trainer")
 
+# MLflow reads these when it is imported: no telemetry, no handlers and no pictograms of its own, no look at git or uv.
+_QUIET = {
+    "DO_NOT_TRACK": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+    "MLFLOW_CONFIGURE_LOGGING": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_UV_AUTO_DETECT": "false",
+    "MPLBACKEND": "Agg",
+}
+# What these say below a warning is of no use to an operator, nor is that pip is not installed.
+_QUIET_LOGGERS = {
+    "alembic": logging.WARNING,
+    "matplotlib": logging.WARNING,
+    "mlflow": logging.WARNING,
+    "mlflow.utils.environment": logging.ERROR,
+    "procrastinate": logging.WARNING,
+}
 
-def main() -> None:
-    """Compose the worker and run it."""
-    argparse.ArgumentParser(prog="python -m trainer", description=__doc__).parse_args()
-    settings = TrainerSettings()
+
+def main() -> int:
+    """Compose the worker and run it; return the exit code."""
+    # Until the worker listens, a signal just ends the process, with no traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    parser = _parser()
+    parser.parse_args()
+    try:
+        settings = TrainerSettings()
+    except ValidationError as error:
+        parser.error(str(error))
     configure_logging(settings.log_level)
+    for name, level in _QUIET_LOGGERS.items():
+        logging.getLogger(name).setLevel(max(level, logging.getLogger().level))
     os.nice(settings.niceness)
+    os.environ.update({name: value for name, value in _QUIET.items() if name not in os.environ})
+    return _work(settings)
+
+
+def _work(settings: TrainerSettings) -> int:
+    """Run the worker until it is asked to stop."""
+    from trainer.composition import build  # noqa: PLC0415 - imports MLflow, which reads the environment just set
+
     postgres = Postgres(settings.database_url, max_connections=3)
     postgres.open()
     try:
-        asyncio.run(build(settings, postgres).run(lambda: _log.info("trainer ready")))
+        worker = build(settings, postgres)
+        asyncio.run(worker.run(parent=os.getppid() if settings.stop_with_parent else None))
+    except (StoreUnavailable, TrainingError) as error:
+        _log.error("the trainer cannot start: %s", error)
+        return 1
     finally:
         postgres.close()
+    return 0
 
 
-def build(settings: TrainerSettings, postgres: Postgres) -> Worker:
-    """Compose the worker."""
-    objects = LocalObjectStore(settings.object_store_root)
-    log = IngestLog(postgres, objects, TrainingQueue(postgres))
-    tracking = Tracking(settings.mlflow_tracking_uri, settings.mlflow_artifact_root)
-    with making_mlflow_tables(settings.database_url):
-        tracking.prepare()
-    training = Training(
-        log=log,
-        models=ModelStore(objects),
-        tracking=tracking,
-        clock=lambda: datetime.now(UTC),
-        window_records=settings.window_records,
-        n_estimators=settings.n_estimators,
-        contamination=settings.contamination,
-    )
-    return Worker(
-        settings.database_url,
-        training,
-        log,
-        max_attempts=settings.max_attempts,
-        stop_grace=settings.stop_grace_seconds,
+def _parser() -> argparse.ArgumentParser:
+    lines = ["settings, from the environment (with their defaults):", ""]
+    for name, field in TrainerSettings.model_fields.items():
+        variable = str(field.validation_alias or f"TELLTALE_{name}".upper())
+        lines.append(f"  {variable} ({field.default})")
+        lines += textwrap.wrap(field.description or "", 100, initial_indent="      ", subsequent_indent="      ")
+    return argparse.ArgumentParser(
+        prog="python -m trainer",
+        description=__doc__,
+        epilog="\n".join(lines),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -36,12 +37,37 @@ class TrainerSettings(BaseSettings):
         description="How many records a model is trained on at most: its batch and the newest before it. Trees see"
         " samples of 256, so more records hardly change a forest; they only sharpen its threshold.",
     )
+    window_values: int = Field(
+        10_000_000,
+        ge=1,
+        description="How many values (records times features) a window holds at most: 80 MB, of which training needs"
+        " a few copies. Only models of more than 100 features meet it.",
+    )
+    window_batches: int = Field(
+        1_000,
+        ge=1,
+        description="How many batches a window is read from at most; to read a thousand takes some seconds.",
+    )
     n_estimators: int = Field(200, ge=1, le=10_000, description="Trees in a forest; scores hardly change beyond 200.")
     contamination: float = Field(
         0.05, gt=0, le=0.5, description="Share of the training records that are to come out as anomalous."
     )
+    min_holdout_records: int = Field(
+        20,
+        ge=5,
+        description="Records below which nothing is held out for the evaluation: a fifth of fewer tells nothing.",
+    )
     max_attempts: int = Field(
         5, ge=1, description="Attempts at a batch before it fails for good. Outages of a store do not count."
+    )
+    heartbeat_seconds: float = Field(
+        2.0, gt=0, description="Seconds between a worker's signs of life; also how often lost workers are looked for."
+    )
+    lost_after_seconds: float = Field(
+        8.0,
+        gt=0,
+        description="Seconds without a sign of life after which a worker's job is given to another: four heartbeats,"
+        " since a worker at the lowest priority may be late.",
     )
     niceness: int = Field(
         19, ge=0, le=19, description="Added to the process's nice value, so that training never delays scoring."
@@ -49,4 +75,11 @@ class TrainerSettings(BaseSettings):
     stop_grace_seconds: float = Field(
         5.0, ge=0, description="How long a training may go on after SIGTERM; beyond it the next worker begins it anew."
     )
-    log_level: str = Field("info", description="Least severe log level that is written.")
+    stop_with_parent: bool = Field(
+        False,
+        description="Stop when the process that started this one is gone. For supervisors; off, so that a worker that"
+        " was started from a shell outlives it.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe log level that is written."
+    )

@@ -26,6 +26,8 @@ from mlflow.models import ModelSignature
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.types import ColSpec, DataType, Schema
 from sklearn.ensemble import IsolationForest
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from contract.names import (
     CANDIDATE_ALIAS,
@@ -37,7 +39,7 @@ from contract.names import (
 )
 from trainer import notebook_model
 from trainer.dataset import Dataset
-from trainer.errors import TrackingUnavailable
+from trainer.errors import TrackingRefused, TrackingUnavailable
 
 _EXAMPLE_ROWS = 5
 
@@ -99,18 +101,19 @@ class Tracking:
         with _mlflow_errors():
             self._client.search_experiments(max_results=1)
 
-    def forget_attempts(self, model: str, batch_id: str) -> None:
-        """Delete what lost attempts at a batch left."""
+    def forget_attempts(self, model: str, batch_id: str, *, keep: RegisteredRun | None = None) -> None:
+        """Delete what lost attempts at a batch left, all but ``keep``."""
+        # Model names and batch ids are of a closed alphabet, so nothing in here needs quoting.
+        of_batch = f"tags.`{TAG_BATCH}` = '{batch_id}'"
         with _mlflow_errors():
-            # Model names and batch ids are of a closed alphabet, so nothing in here needs quoting.
-            for version in self._client.search_model_versions(
-                f"name = '{model}' AND tags.`{TAG_BATCH}` = '{batch_id}'"
-            ):
-                self._client.delete_model_version(model, version.version)
+            for version in self._client.search_model_versions(f"name = '{model}' AND {of_batch}"):
+                if keep is None or str(version.version) != keep.number:
+                    self._client.delete_model_version(model, version.version)
             experiment = self._client.get_experiment_by_name(model)
-            if experiment is not None:
-                query = f"tags.`{TAG_BATCH}` = '{batch_id}'"
-                for run in self._client.search_runs([experiment.experiment_id], query):
+            if experiment is None:
+                return
+            for run in self._client.search_runs([experiment.experiment_id], of_batch):
+                if keep is None or run.info.run_id != keep.run_id:
                     self._client.delete_run(run.info.run_id)
 
     def record(self, record: RunRecord) -> RegisteredRun:
@@ -157,14 +160,14 @@ class Tracking:
             params=[Param(name, value) for name, value in record.params.items()],
             tags=[RunTag(name, value) for name, value in _tags(record).items()],
         )
-        source = {"batch": record.batch_id}
+        columns = [{"name": name, "type": "double", "required": True} for name in record.dataset.feature_names]
         dataset = MlflowDataset(
             name=f"{record.model}-window",
             digest=record.dataset.digest.removeprefix("sha256:")[:32],
             source_type="telltale",
-            source=json.dumps(source),
-            schema=json.dumps({"features": list(record.dataset.feature_names)})[:60_000],
-            profile=json.dumps({"num_rows": len(record.dataset)}),
+            source=json.dumps({"newest_batch": record.batch_id}),
+            schema=json.dumps({"mlflow_colspec": columns}),
+            profile=json.dumps({"num_rows": len(record.dataset), "num_elements": record.dataset.X.size}),
         )
         self._client.log_inputs(run_id, [DatasetInput(dataset)])
 
@@ -205,6 +208,9 @@ def write_artifacts(record: RunRecord, folder: Path) -> None:
 
 
 _NOTEBOOK_PACKAGES = ("scikit-learn", "joblib", "numpy", "pandas")
+_PASSING = ("TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED")
+# OSError covers the connection errors of requests too.
+_AWAY = (OperationalError, InterfaceError, PoolTimeout, OSError)
 _MISSING = (ErrorCode.Name(RESOURCE_DOES_NOT_EXIST), "INVALID_PARAMETER_VALUE")
 
 
@@ -227,8 +233,23 @@ def _tags(record: RunRecord) -> dict[str, str]:
 
 @contextmanager
 def _mlflow_errors() -> Iterator[None]:
-    """Turn MLflow's errors into ours; its SQL store wraps the database's in MlflowException too."""
+    """Turn what MLflow raises into ours: its own errors, its database's, and those of the files that it writes."""
     try:
         yield
     except MlflowException as error:
-        raise TrackingUnavailable(f"MLflow: {error.error_code}: {error.message}") from error
+        kind = TrackingUnavailable if may_pass(error) else TrackingRefused
+        raise kind(f"MLflow: {error.error_code}: {error.message}") from error
+    except (SQLAlchemyError, OSError) as error:
+        raise TrackingUnavailable(f"MLflow's store: {error}") from error
+
+
+def may_pass(error: MlflowException) -> bool:
+    """Tell whether MLflow failed because something behind it is away, not because of what it was asked."""
+    if error.error_code in _PASSING:
+        return True
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, _AWAY):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Literal
 
+from store.errors import StoreUnavailable
 from store.ingest_log import BatchRow, IngestLog
 from store.model_store import ModelStore
 from store.objects import ObjectStore
@@ -53,9 +56,13 @@ class SimulatedTrainer:
 
     def _run(self) -> None:
         while not self._stopped.wait(0.02):
-            if self.order != "hold":
-                for batch_id in self.queued():
-                    self.train(self.log.get(batch_id), self.order)
+            with suppress(StoreUnavailable):  # as a real one, it tries again when PostgreSQL is back
+                self._train_queued()
+
+    def _train_queued(self) -> None:
+        if self.order != "hold":
+            for batch_id in self.queued():
+                self.train(self.log.get(batch_id), self.order)
 
     def train(self, row: BatchRow, order: Order) -> None:
         """Do to a batch what ``order`` says."""
@@ -69,3 +76,8 @@ class SimulatedTrainer:
         if order == "serve":
             self.served.serve(row.model, row.version, manifest.forest.digest)
         self.log.record_gate(row.id, "passed" if order == "serve" else "refused", f"ordered: {order}")
+
+
+def now() -> datetime:
+    """Return the time now, in UTC."""
+    return datetime.now(UTC)

@@ -1,0 +1,1 @@
+"""Measurements and endurance runs: what tests cannot say because it is about time, or takes long."""

@@ -1,0 +1,1 @@
+"""The data plane: takes telemetry in, holds forests in memory, answers scores."""

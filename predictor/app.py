@@ -1,0 +1,59 @@
+"""The facade: routes, errors and middleware put together as one ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+
+from contract.errors import ContractError
+from predictor.docs_page import docs_asset, docs_page
+from predictor.errors import PredictorError
+from predictor.openapi import document
+from predictor.request_context import RequestContext
+from predictor.routes import Routes, Services, problem_response
+from store.errors import StoreError
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def build_app(services: Services, *, lifespan: Lifespan) -> FastAPI:
+    """Return the application.
+
+    Args:
+        services: what the routes answer with.
+        lifespan: opens what the services need when the application starts, and closes it in the end.
+
+    """
+    app = FastAPI(title="Telltale", lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False)
+    _add_routes(app, Routes(services))
+    for error in (ContractError, PredictorError, StoreError, HTTPException):
+        app.add_exception_handler(error, problem_response)
+    app.add_middleware(RequestContext, metrics=services.metrics)
+    # The handlers read raw bodies, so FastAPI cannot see what they take: the document is written by hand.
+    schema = document()
+    app.openapi = lambda: schema  # type: ignore[method-assign]  # how FastAPI's documentation says to replace it
+    return app
+
+
+def _add_routes(app: FastAPI, routes: Routes) -> None:
+    table: tuple[tuple[str, str, Callable[..., Any]], ...] = (
+        ("POST", "/ingest", routes.ingest),
+        ("GET", "/ingest/{job}", routes.job),
+        ("POST", "/score", routes.score),
+        ("GET", "/models", routes.models),
+        ("GET", "/models/{name}/versions", routes.versions),
+        ("GET", "/health", routes.health),
+        ("GET", "/health/ready", routes.ready),
+        ("GET", "/healthz", routes.alive),
+        ("GET", "/metrics", routes.metrics),
+        ("GET", "/metrics/prometheus", routes.metrics),
+        ("GET", "/docs", docs_page),
+        ("GET", "/docs/{asset}", docs_asset),
+        ("GET", "/", routes.root),
+    )
+    for method, path, handler in table:
+        app.add_api_route(path, handler, methods=[method], response_model=None, include_in_schema=False)

@@ -1,0 +1,57 @@
+"""Health, readiness and liveness: three questions with three answers.
+
+Liveness says that the process answers at all. Readiness says that every served model is loaded; it asks no store, so
+PostgreSQL going away takes no predictor out of service. Health tells a person everything and is 200 even when degraded.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from predictor.answers import Dependencies, Health, Liveness, Readiness, ServedModel
+from predictor.dependencies import DependencyWatch
+from predictor.loaded_versions import LoadedVersions
+from predictor.problems import Answer
+
+
+class HealthService:
+    """Answers the health routes."""
+
+    def __init__(self, loaded: LoadedVersions, dependencies: DependencyWatch) -> None:
+        self._loaded = loaded
+        self._dependencies = dependencies
+
+    def alive(self) -> Answer:
+        """Answer ``GET /healthz``."""
+        return Answer(200, msgspec.json.encode(Liveness()))
+
+    def ready(self) -> Answer:
+        """Answer ``GET /health/ready``: 503 until every served model is loaded."""
+        waiting = [f"model {model}" for model in self._loaded.missing]
+        if not self._loaded.known.is_set():
+            waiting.append("PostgreSQL, to tell which versions are served")
+        status = 503 if waiting else 200
+        document = Readiness(not waiting, self._models(), waiting)
+        return Answer(status, msgspec.json.encode(document), {"Retry-After": "1"} if waiting else {})
+
+    async def health(self) -> Answer:
+        """Answer ``GET /health``."""
+        dependencies = await self._dependencies.look()
+        problems = self._problems(dependencies)
+        document = Health("degraded" if problems else "ok", self._models(), problems, dependencies)
+        return Answer(200, msgspec.json.encode(document))
+
+    def _models(self) -> list[ServedModel]:
+        defaults = self._loaded.defaults
+        return [ServedModel(name, defaults[name].version, defaults[name].digest) for name in sorted(defaults)]
+
+    def _problems(self, dependencies: Dependencies) -> list[str]:
+        named = (("postgres", dependencies.postgres), ("object_store", dependencies.object_store))
+        problems = [f"{name}: {state.detail}" for name, state in named if not state.ok]
+        if not self._loaded.known.is_set():
+            problems.append("which versions are served is not known yet")
+        for model, failure in sorted(self._loaded.failures.items()):
+            problems.append(f"model {model}: version {failure.version} cannot be loaded: {failure.detail}")
+        failed = set(self._loaded.failures)
+        problems += [f"model {model} is not loaded yet" for model in self._loaded.missing if model not in failed]
+        return problems
