@@ -66,7 +66,7 @@ $(UV):
 	else \
 		$(PYTHON) -m pip install --quiet --disable-pip-version-check --target $(TOOLS) uv==$(UV_VERSION); fi
 
-$(VENV)/bin/python: $(UV)
+$(VENV)/bin/python: | $(UV)
 	@echo "==> making $(VENV)/ with $$($(PYTHON) --version)"
 	@$(UV) venv --quiet --allow-existing --no-python-downloads --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV)
 

@@ -73,6 +73,7 @@ def parts_environment(data: Path, database_url: str, sqlalchemy_url: str) -> dic
         "MLFLOW_TRACKING_URI": os.environ.get("MLFLOW_TRACKING_URI", sqlalchemy_url),
         "TELLTALE_MLFLOW_ARTIFACT_ROOT": str(data / "mlflow"),
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_CONFIGURE_LOGGING": "false",  # its lines go through our JSON logs
         "DO_NOT_TRACK": "true",
         "GIT_PYTHON_REFRESH": "quiet",
         "PYTHONUNBUFFERED": "1",

@@ -80,6 +80,10 @@ class KeyRecord:
 _COLUMNS: LiteralString = (
     "id::text, model, version, object_key, digest, record_count, received_at, state, error, warnings, gate, gate_reason"
 )
+_INSERT: LiteralString = (
+    "INSERT INTO batches (id, model, version, object_key, digest, record_count, received_at, warnings)"
+    f" VALUES (%s, %s, %s, %s, %s, %s, %s, %s) RETURNING {_COLUMNS}"
+)
 
 
 class IngestLog:
@@ -119,7 +123,8 @@ class IngestLog:
         Raises:
             SignatureMismatch: the model has other features.
             KeyInUse: the idempotency key was used before; see :meth:`find_key`.
-            StoreUnavailable: nothing was accepted; the same request can be sent again.
+            StoreUnavailable: it was not accepted, or (should the connection break during the commit) nobody can tell;
+                an idempotency key makes it safe to send again.
 
         """
         data = encode_batch(batch)
@@ -130,17 +135,15 @@ class IngestLog:
             with self._postgres.transaction() as connection:
                 self._claim_key(connection, key, batch_id)
                 version = self._next_version(connection, batch, now)
-                connection.execute(
-                    "INSERT INTO batches (id, model, version, object_key, digest, record_count, received_at, warnings)"
-                    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
-                    (batch_id, batch.model, version, object_key, digest_of(data), len(batch), now, warnings),
-                )
+                values = (batch_id, batch.model, version, object_key, digest_of(data), len(batch), now, warnings)
+                with connection.cursor(row_factory=class_row(BatchRow)) as cursor:
+                    (row,) = cursor.execute(_INSERT, values).fetchall()
                 self._queue.defer(connection, batch_id=batch_id, model=batch.model)
         except (SignatureMismatch, KeyInUse):
             self._objects.delete(object_key)
             raise
         # On StoreUnavailable the commit may have happened without our hearing of it, so the object stays.
-        return self.get(batch_id)
+        return row
 
     def _claim_key(self, connection: Connection, key: IdempotencyKey | None, batch_id: str) -> None:
         if key is None:

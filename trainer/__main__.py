@@ -47,6 +47,7 @@ def main() -> int:
     """Compose the worker and run it; return the exit code."""
     # Until the worker listens, a signal just ends the process, with no traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    parent = os.getppid()
     parser = _parser()
     parser.parse_args()
     try:
@@ -58,18 +59,18 @@ def main() -> int:
         logging.getLogger(name).setLevel(max(level, logging.getLogger().level))
     os.nice(settings.niceness)
     os.environ.update({name: value for name, value in _QUIET.items() if name not in os.environ})
-    return _work(settings)
+    return _work(settings, parent if settings.stop_with_parent else None)
 
 
-def _work(settings: TrainerSettings) -> int:
-    """Run the worker until it is asked to stop."""
+def _work(settings: TrainerSettings, parent: int | None) -> int:
+    """Run the worker until it is asked to stop, or ``parent`` is gone."""
     from trainer.composition import build  # noqa: PLC0415 - imports MLflow, which reads the environment just set
 
     postgres = Postgres(settings.database_url, max_connections=3)
     postgres.open()
     try:
         worker = build(settings, postgres)
-        asyncio.run(worker.run(parent=os.getppid() if settings.stop_with_parent else None))
+        asyncio.run(worker.run(parent=parent))
     except (StoreUnavailable, TrainingError) as error:
         _log.error("the trainer cannot start: %s", error)
         return 1
