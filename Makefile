@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.12 python3 python3.13 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help run test check format bench durability env-example lock clean
+.PHONY: help run test smoke check format bench durability env-example lock clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1mmake %-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ run: $(VENV)/.standalone ## Start Telltale on this machine: http://127.0.0.1:800
 
 test: $(VENV)/.dev ## Run the tests (real PostgreSQL and MLflow, temporary folders, free ports)
 	@$(BIN)/python -m pytest $(ARGS)
+
+smoke: $(VENV)/.standalone ## Start with `make run` from nothing, ask what the README asks, stop with two signals
+	@.ci/smoke
 
 check: $(VENV)/.dev ## Lint, types, layers, and what is generated is what is committed
 	@echo "==> ruff"; $(BIN)/ruff check . && $(BIN)/ruff format --check .

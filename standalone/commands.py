@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 from pydantic import ValidationError
@@ -42,8 +43,7 @@ def serve_command(host: str | None, port: int | None, data: Path | None, no_samp
     from standalone.serve import serve  # noqa: PLC0415 - so that --help answers at once
 
     with _told_plainly():
-        given = {"host": host, "port": port, "data": data, "sample_fleet": False if no_sample_fleet else None}
-        settings = StandaloneSettings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # each value has its field's type
+        settings = _settings(host=host, port=port, data=data, sample_fleet=False if no_sample_fleet else None)
         to_files = logs == "files" or (logs == "auto" and sys.stderr.isatty())
         serve(settings, _reporter(), logs_to_files=to_files)
 
@@ -59,8 +59,12 @@ def mlflow_command(port: int, data: Path | None) -> None:
     from standalone.mlflow_ui import run_ui  # noqa: PLC0415 - so that --help answers at once
 
     with _told_plainly():
-        settings = StandaloneSettings(**({} if data is None else {"data": data}))
-        run_ui(settings, port, _reporter())
+        run_ui(_settings(data=data), port, _reporter())
+
+
+def _settings(**given: Any) -> StandaloneSettings:
+    """Return the settings of the environment, with the options that were given on top."""
+    return StandaloneSettings(**{name: value for name, value in given.items() if value is not None})
 
 
 def _reporter() -> Callable[[str], None]:

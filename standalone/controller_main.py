@@ -48,7 +48,7 @@ class ControllerSettings(BaseSettings):
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
-    settings = ControllerSettings()  # type: ignore[call-arg]  # the environment gives the required fields
+    settings = ControllerSettings()
     configure_logging(settings.log_level)
     look = threading.Event()
     stopping = threading.Event()

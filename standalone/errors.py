@@ -23,7 +23,7 @@ class PortTaken(StandaloneError):
 
 
 class NotAllowed(StandaloneError):
-    """The settings would expose a server that anyone may use."""
+    """The settings ask for what is unsafe or not there."""
 
 
 class PostgresFailed(StandaloneError):

@@ -18,7 +18,7 @@ import psycopg
 
 from standalone.data_folder import DataFolder, Instance
 from standalone.embedded_postgres import EmbeddedPostgres
-from standalone.errors import PortTaken, PostgresFailed
+from standalone.errors import NotAllowed, PortTaken, PostgresFailed
 from standalone.first_start import ingest_sample_fleet
 from standalone.settings import StandaloneSettings, check_exposure, parts_environment
 from standalone.supervisor import Part, Supervisor, fresh_log
@@ -46,6 +46,8 @@ def serve(settings: StandaloneSettings, report: Report, *, logs_to_files: bool) 
     """
     started = time.monotonic()
     check_exposure(settings.host, allow_anonymous=settings.allow_anonymous)
+    if not settings.use_local_storage:
+        raise NotAllowed("USE_LOCAL_STORAGE=false needs another storage, and local files are the only one so far")
     data = DataFolder(settings.data)
     supervisor = Supervisor(report)
     supervisor.handle_signals()

@@ -40,6 +40,7 @@ def build_training(settings: TrainerSettings, postgres: Postgres) -> Training:
     log = IngestLog(postgres, objects, TrainingQueue(postgres))
     with making_mlflow_tables(settings.database_url):
         tracking = Tracking(settings.mlflow_tracking_uri, settings.mlflow_artifact_root)
+        tracking.prepare()
     bounds = Bounds(settings.window_records, settings.window_values, settings.window_batches)
     return Training(
         log=log,

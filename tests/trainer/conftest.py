@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 with warnings.catch_warnings():
     # Importing MLflow warns of its own type hints and of pydantic's and protobuf's older ways.
     warnings.simplefilter("ignore")
-    import mlflow.pyfunc
+    import mlflow.pyfunc  # noqa: F401 - trainer.tracking imports it, and here its warnings end
     from mlflow import MlflowClient
     from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion

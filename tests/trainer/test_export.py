@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.ensemble import IsolationForest
 
-from contract.forest_file import Forest, check_structure, decode_forest, encode_forest
 from contract.digests import digest_of
+from contract.forest_file import Forest, check_structure, decode_forest, encode_forest
 from scoring.reference import decision_function
 from trainer.export import average_path_length, export, round_down
 

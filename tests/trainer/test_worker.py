@@ -17,7 +17,7 @@ import pytest
 
 from standalone.embedded_postgres import EmbeddedPostgres
 from store.errors import StoreUnavailable
-from store.migrate import migrate, sqlalchemy_url
+from store.migrate import migrate
 from tests.trainer.conftest import MLFLOW_WARNINGS, Bench, bench_for, random_batch, settings_for
 from trainer.settings import TrainerSettings
 
@@ -144,9 +144,7 @@ def test_an_outage_of_the_files_is_waited_out(bench: Bench, start: Callable[...,
     bench.assert_trained_once([row])
 
 
-def test_a_worker_may_be_asked_to_end_with_the_process_that_started_it(
-    bench: Bench, start: Callable[..., Process], tmp_path: Path
-) -> None:
+def test_a_worker_may_be_asked_to_end_with_the_process_that_started_it(start: Callable[..., Process]) -> None:
     program = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-m', 'trainer']); time.sleep(3)"
     process = start(program=program, stop_with_parent=True)
     assert process.popen.wait(20) == 0
@@ -154,7 +152,7 @@ def test_a_worker_may_be_asked_to_end_with_the_process_that_started_it(
 
 
 @pytest.fixture
-def own_server(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) -> Iterator[EmbeddedPostgres]:
+def own_server(data_folder: Path) -> Iterator[EmbeddedPostgres]:
     """A PostgreSQL that a test may stop."""
     server = EmbeddedPostgres(data_folder, data_folder / "postgres.log")
     server.start()
