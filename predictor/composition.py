@@ -19,6 +19,7 @@ from predictor.idempotency import IdempotentIngest
 from predictor.ingest_service import IngestService, Waits
 from predictor.loaded_versions import LoadedVersions
 from predictor.metrics import Metrics
+from predictor.reading_process import ReadingProcess
 from predictor.routes import Services
 from predictor.scoring_service import ScoringService
 from predictor.settings import PredictorSettings
@@ -65,7 +66,10 @@ def build(settings: PredictorSettings) -> Predictor:
     watch = BatchWatch(url, threads, interval=interval)
     dependencies = DependencyWatch(postgres, objects, threads, metrics)
     waits = Waits(settings.ingest_wait_seconds, settings.serve_wait_seconds, settings.ingest_sync_records)
-    ingest = IngestService(log, loaded, watch, threads, metrics, limits=settings.limits, waits=waits, stopping=stopping)
+    reading = ReadingProcess()
+    ingest = IngestService(
+        log, loaded, watch, threads, metrics, reading, limits=settings.limits, waits=waits, stopping=stopping
+    )
     services = Services(
         scoring=ScoringService(loaded, threads, metrics, settings.limits),
         ingest=ingest,
@@ -90,6 +94,7 @@ def build(settings: PredictorSettings) -> Predictor:
                 async with asyncio.timeout(_CLOSING_SECONDS):
                     await asyncio.gather(follower.stop(), watch.stop(), loaded.stop(), dependencies.stop())
                     await threads.store(postgres.close)
+            reading.close()
             threads.close()
 
     return Predictor(build_app(services, lifespan=lifespan), stopping, loaded)

@@ -16,13 +16,14 @@ from uuid import UUID
 import msgspec
 
 from contract import json_logs
-from contract.telemetry import Limits, decode_ingest, signature_of, to_batch
+from contract.telemetry import Limits
 from predictor import answers
 from predictor.batch_watch import BatchWatch
 from predictor.errors import TrainingFailed, UnknownJob
 from predictor.loaded_versions import LoadedVersions
 from predictor.metrics import Metrics
 from predictor.problems import Answer, answer_of
+from predictor.reading_process import ReadingProcess
 from predictor.threads import Threads
 from predictor.waiting import first_of
 from store.errors import SignatureMismatch, StoreUnavailable
@@ -60,6 +61,7 @@ class IngestService:
         watch: tells when something happened to a batch.
         threads: where the log is called.
         metrics: counts batches and outcomes.
+        reading: turns bodies into batches.
         limits: what one request may hold.
         waits: how long an answer waits.
         stopping: set when the server stops; ends all waits.
@@ -74,6 +76,7 @@ class IngestService:
         watch: BatchWatch,
         threads: Threads,
         metrics: Metrics,
+        reading: ReadingProcess,
         *,
         limits: Limits,
         waits: Waits,
@@ -85,6 +88,7 @@ class IngestService:
         self._watch = watch
         self._threads = threads
         self._metrics = metrics
+        self._reading = reading
         self._limits = limits
         self._waits = waits
         self._stopping = stopping
@@ -133,16 +137,21 @@ class IngestService:
     def _accept(self, body: bytes, key: IdempotencyKey | None) -> BatchRow:
         """Check the body and store its batch; runs in a thread."""
         now = self._clock()
-        request = decode_ingest(body, now=now, limits=self._limits)
-        known = self._log.signature(request.model)
-        names = known or signature_of(request.records[0], self._limits)
-        warnings = _warnings(len(request.records), first=known is None)
+        known: dict[str, tuple[str, ...] | None] = {}
+
+        def signature(model: str) -> tuple[str, ...] | None:
+            return known.setdefault(model, self._log.signature(model))
+
+        batch = self._reading.read(body, now=now, limits=self._limits, signature=signature)
+        warnings = _warnings(batch.record_count, first=known[batch.model] is None)
         try:
-            return self._log.accept(to_batch(request, names), now=now, warnings=warnings, key=key)
+            return self._log.accept(batch, now=now, warnings=warnings, key=key)
         except SignatureMismatch as other:
             # Another first batch came in between. Its features hold, so this one is read again by them: it fits,
             # or the refusal names both.
-            return self._log.accept(to_batch(request, other.expected), now=now, warnings=warnings, key=key)
+            expected = other.expected
+            batch = self._reading.read(body, now=now, limits=self._limits, signature=lambda _: expected)
+            return self._log.accept(batch, now=now, warnings=warnings, key=key)
 
     def _later(self, row: BatchRow, *, respond_async: bool = False) -> Answer:
         self._metrics.ingest_outcomes.labels("later").inc()

@@ -26,6 +26,9 @@ def run(*, fd: int | None = None) -> int:
     configure_logging(settings.log_level)
     # Else every counter has one more series, of no use to anyone.
     disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's function has no types
+    # A thread that computes gives the interpreter up after this many seconds when the event loop wants it. The default
+    # of 5 ms is longer than a whole answer of /score.
+    sys.setswitchinterval(0.0005)
     try:
         predictor = build(settings)
         listening = listening_socket(settings, fd=fd)

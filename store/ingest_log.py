@@ -23,7 +23,7 @@ from contract.telemetry import Batch
 from contract.version_ids import next_version_id
 from store.errors import KeyInUse, SignatureMismatch, StoreUnavailable
 from store.objects import ObjectStore
-from store.parquet import decode_batch, encode_batch
+from store.parquet import EncodedBatch, decode_batch
 from store.postgres import Connection, Postgres
 from store.queue import TrainingQueue
 
@@ -116,7 +116,7 @@ class IngestLog:
             )
 
     def accept(
-        self, batch: Batch, *, now: datetime, warnings: list[str], key: IdempotencyKey | None = None
+        self, batch: EncodedBatch, *, now: datetime, warnings: list[str], key: IdempotencyKey | None = None
     ) -> BatchRow:
         """Store a batch durably and queue its training; when this returns, it survives any crash.
 
@@ -127,15 +127,14 @@ class IngestLog:
                 an idempotency key makes it safe to send again.
 
         """
-        data = encode_batch(batch)
         batch_id = str(uuid.uuid4())
-        object_key = batch_key(batch.model, batch_id)
-        self._objects.create(object_key, data)
+        object_key, digest = batch_key(batch.model, batch_id), digest_of(batch.data)
+        self._objects.create(object_key, batch.data)
         try:
             with self._postgres.transaction() as connection:
                 self._claim_key(connection, key, batch_id)
                 version = self._next_version(connection, batch, now)
-                values = (batch_id, batch.model, version, object_key, digest_of(data), len(batch), now, warnings)
+                values = (batch_id, batch.model, version, object_key, digest, batch.record_count, now, warnings)
                 with connection.cursor(row_factory=class_row(BatchRow)) as cursor:
                     (row,) = cursor.execute(_INSERT, values).fetchall()
                 self._queue.defer(connection, batch_id=batch_id, model=batch.model)
@@ -156,7 +155,7 @@ class IngestLog:
         except psycopg.errors.UniqueViolation:
             raise KeyInUse(key.key) from None
 
-    def _next_version(self, connection: Connection, batch: Batch, now: datetime) -> str:
+    def _next_version(self, connection: Connection, batch: EncodedBatch, now: datetime) -> str:
         """Return the next version id of the batch's model, whose row is locked until the transaction ends."""
         connection.execute(
             "INSERT INTO models (name, feature_names) VALUES (%s, %s) ON CONFLICT DO NOTHING",

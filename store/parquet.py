@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,17 @@ from contract.telemetry import Batch
 _OWN = ("vehicle_id", "timestamp")
 
 
-def encode_batch(batch: Batch) -> bytes:
+@dataclass(frozen=True)
+class EncodedBatch:
+    """A batch as it is stored: ``data`` is the Parquet file, the rest is what the log keeps beside it."""
+
+    model: str
+    feature_names: tuple[str, ...]
+    record_count: int
+    data: bytes
+
+
+def encode_batch(batch: Batch) -> EncodedBatch:
     """Return the batch as a Parquet file, compressed with Zstandard."""
     columns = [
         _strings(batch.vehicle_ids),
@@ -27,7 +38,7 @@ def encode_batch(batch: Batch) -> bytes:
     table = table.replace_schema_metadata({"telltale.model": batch.model})
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd")
-    return sink.getvalue()
+    return EncodedBatch(batch.model, batch.feature_names, len(batch), sink.getvalue())
 
 
 # From buffers, because pyarrow.array imports pandas wherever that is installed: a second of the first request, and

@@ -57,7 +57,6 @@ def main() -> int:
     configure_logging(settings.log_level)
     for name, level in _QUIET_LOGGERS.items():
         logging.getLogger(name).setLevel(max(level, logging.getLogger().level))
-    os.nice(settings.niceness)
     os.environ.update({name: value for name, value in _QUIET.items() if name not in os.environ})
     return _work(settings, parent if settings.stop_with_parent else None)
 
@@ -66,6 +65,7 @@ def _work(settings: TrainerSettings, parent: int | None) -> int:
     """Run the worker until it is asked to stop, or ``parent`` is gone."""
     from trainer.composition import build  # noqa: PLC0415 - imports MLflow, which reads the environment just set
 
+    os.nice(settings.niceness)  # after the import, so that a start is not held up
     postgres = Postgres(settings.database_url, max_connections=3)
     postgres.open()
     try:

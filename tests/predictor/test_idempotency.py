@@ -12,6 +12,7 @@ from contract.digests import digest_of
 from contract.telemetry import decode_ingest, signature_of, to_batch
 from predictor.settings import PredictorSettings
 from store.ingest_log import IdempotencyKey
+from store.parquet import encode_batch
 from tests.predictor.records import batch
 from tests.predictor.running import Running
 from tests.predictor.simulated_trainer import SimulatedTrainer, now
@@ -84,7 +85,7 @@ def test_a_key_whose_first_request_was_cut_off_is_answered_from_its_batch(
     request = decode_ingest(body, now=now(), limits=PredictorSettings().limits)
     names = signature_of(request.records[0], PredictorSettings().limits)
     key = IdempotencyKey(KEY["Idempotency-Key"], digest_of(body))
-    row = trainer.log.accept(to_batch(request, names), now=now(), warnings=[], key=key)
+    row = trainer.log.accept(encode_batch(to_batch(request, names)), now=now(), warnings=[], key=key)
 
     headers = KEY | {"Content-Type": "application/json"}
     assert server.client.post("/ingest", content=body, headers=headers).status_code == 409

@@ -15,7 +15,7 @@ from contract.telemetry import Batch
 from store.errors import KeyInUse, SignatureMismatch, StoreUnavailable
 from store.ingest_log import IdempotencyKey, IngestLog
 from store.local_objects import LocalObjectStore
-from store.parquet import decode_batch, encode_batch
+from store.parquet import EncodedBatch, decode_batch, encode_batch
 from store.postgres import Postgres, connection_options
 from store.queue import TrainingQueue, depth
 
@@ -26,6 +26,10 @@ NOW = datetime(2024, 1, 15, 10, 0, tzinfo=UTC)
 def batch(rows: int = 3, *, model: str = "default", names: tuple[str, ...] = ("f0", "f1")) -> Batch:
     X = np.arange(rows * len(names), dtype=np.float64).reshape(rows, len(names))
     return Batch(model, names, [f"VH-{i}" for i in range(rows)], np.arange(rows, dtype=np.int64), X)
+
+
+def stored(rows: int = 3, **changes: Any) -> EncodedBatch:
+    return encode_batch(batch(rows, **changes))
 
 
 @pytest.fixture
@@ -47,11 +51,11 @@ def log(postgres: Postgres, objects: LocalObjectStore) -> IngestLog:
 
 
 def accept(log: IngestLog, **changes: Any) -> Any:
-    return log.accept(batch(**changes), now=NOW, warnings=[])
+    return log.accept(stored(**changes), now=NOW, warnings=[])
 
 
 def test_an_accepted_batch_is_stored_queued_and_has_the_version_of_now(log: IngestLog, postgres: Postgres) -> None:
-    row = log.accept(batch(), now=NOW, warnings=["few records"])
+    row = log.accept(stored(), now=NOW, warnings=["few records"])
     assert (row.version, row.record_count, row.state, row.warnings) == ("20240115100000", 3, "queued", ["few records"])
     np.testing.assert_array_equal(log.read(row).X, batch().X)
     with postgres.transaction() as connection:
@@ -79,9 +83,9 @@ def test_other_features_are_refused_and_leave_nothing(log: IngestLog, objects: L
 
 def test_an_idempotency_key_is_taken_once_and_keeps_its_first_answer(log: IngestLog, objects: LocalObjectStore) -> None:
     key = IdempotencyKey("abc", "sha256:1")
-    row = log.accept(batch(), now=NOW, warnings=[], key=key)
+    row = log.accept(stored(), now=NOW, warnings=[], key=key)
     with pytest.raises(KeyInUse):
-        log.accept(batch(), now=NOW, warnings=[], key=key)
+        log.accept(stored(), now=NOW, warnings=[], key=key)
     log.keep_answer("abc", 201, {"n": 1})
     log.keep_answer("abc", 500, {"n": 2})
     record = log.find_key("abc")
@@ -94,7 +98,7 @@ def test_an_idempotency_key_is_taken_once_and_keeps_its_first_answer(log: Ingest
 def test_a_refused_batch_does_not_take_its_key(log: IngestLog) -> None:
     accept(log)
     with pytest.raises(SignatureMismatch):
-        log.accept(batch(names=("x",)), now=NOW, warnings=[], key=IdempotencyKey("abc", "sha256:1"))
+        log.accept(stored(names=("x",)), now=NOW, warnings=[], key=IdempotencyKey("abc", "sha256:1"))
     assert log.find_key("abc") is None
 
 
@@ -127,7 +131,7 @@ def test_a_failed_batch_says_why(log: IngestLog) -> None:
 
 def test_a_batch_whose_file_changed_is_not_read(log: IngestLog, tmp_path: Path) -> None:
     row = accept(log)
-    (tmp_path / row.object_key).write_bytes(encode_batch(batch(rows=2)))
+    (tmp_path / row.object_key).write_bytes(encode_batch(batch(rows=2)).data)
     with pytest.raises(CorruptArtifact):
         log.read(row)
 
@@ -152,7 +156,7 @@ def test_a_server_that_is_gone_is_unavailable_and_a_return_is_noticed(
 def test_parquet_keeps_names_order_times_and_every_bit() -> None:
     X = np.array([[0.1, -0.0, 1e-300], [np.pi, 3e38, -1]])
     written = Batch("m", ("z", "a", "ü"), ["VH-1", "VH-2"], np.array([1, 1705312800123456], np.int64), X)
-    back = decode_batch(encode_batch(written))
+    back = decode_batch(encode_batch(written).data)
     assert (back.model, back.feature_names, list(back.vehicle_ids)) == ("m", ("z", "a", "ü"), ["VH-1", "VH-2"])
     np.testing.assert_array_equal(back.X.view(np.int64), X.view(np.int64))
     np.testing.assert_array_equal(back.timestamps, written.timestamps)

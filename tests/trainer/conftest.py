@@ -31,6 +31,7 @@ from store.ingest_log import BatchRow, IngestLog
 from store.local_objects import LocalObjectStore
 from store.migrate import sqlalchemy_url
 from store.model_store import ModelStore
+from store.parquet import encode_batch
 from store.postgres import Postgres
 from store.queue import TrainingQueue
 from trainer.composition import build_training
@@ -71,7 +72,7 @@ class Bench:
     root: Path
 
     def accept(self, batch: Batch, *, after: int = 0) -> BatchRow:
-        return self.log.accept(batch, now=NOW + timedelta(seconds=after), warnings=[])
+        return self.log.accept(encode_batch(batch), now=NOW + timedelta(seconds=after), warnings=[])
 
     def versions(self, model: str = "default") -> list[ModelVersion]:
         return list(self.client.search_model_versions(f"name = '{model}'"))

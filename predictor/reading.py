@@ -1,0 +1,30 @@
+"""From the body of ``POST /ingest`` to a Parquet file, the one costly step of taking a batch in. PURE."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from contract.telemetry import Limits, decode_ingest, signature_of, to_batch
+from store.parquet import EncodedBatch, encode_batch
+
+# The features of a model, or None if a first batch is still to set them.
+SignatureOf = Callable[[str], tuple[str, ...] | None]
+
+
+def read_batch(body: bytes, *, now: datetime, limits: Limits, signature: SignatureOf) -> EncodedBatch:
+    """Check a body and return its batch as it is stored.
+
+    Args:
+        body: of ``POST /ingest``.
+        now: the time that its time stamps are held against.
+        limits: what one request may hold.
+        signature: called once, with the model that the body names.
+
+    Raises:
+        Malformed, InvalidInput: the body breaks a rule.
+
+    """
+    request = decode_ingest(body, now=now, limits=limits)
+    names = signature(request.model) or signature_of(request.records[0], limits)
+    return encode_batch(to_batch(request, names))
