@@ -31,7 +31,7 @@ def run(rounds: int = 5) -> dict[str, float]:
     with temporary_server() as server:
         server.start()
         _ingest_and_wait(server, _body(500, seed=0))
-        quiet, training, taking_in, seconds = [], [], [], []
+        quiet, training, taking_in, whole, seconds = [], [], [], [], []
         for number in range(rounds):
             due, latency = _loaded(server, 12.0, None)
             quiet.append(_p99(latency))
@@ -40,6 +40,7 @@ def run(rounds: int = 5) -> dict[str, float]:
             during = (due >= marks["accepted"]) & (due <= marks["done"])
             training.append(_p99(latency[during]))
             taking_in.append(_p99(latency[(due >= marks["sent"]) & (due <= marks["accepted"])]))
+            whole.append(_p99(latency[(due >= marks["sent"]) & (due <= marks["done"])]))
             seconds.append(marks["done"] - marks["accepted"])
             _say(
                 f"round {number + 1}: quiet {quiet[-1]:.2f} ms, training {training[-1]:.2f} ms for {seconds[-1]:.1f} s"
@@ -48,6 +49,7 @@ def run(rounds: int = 5) -> dict[str, float]:
         "score_p99_quiet_ms": statistics.median(quiet),
         "score_p99_training_ms": statistics.median(training),
         "score_p99_training_ratio": statistics.median(t / q for t, q in zip(training, quiet, strict=True)),
+        "score_p99_with_intake_ratio": statistics.median(w / q for w, q in zip(whole, quiet, strict=True)),
         "score_p99_taking_in_100k_ms": statistics.median(taking_in),
         "training_100k_s": statistics.median(seconds),
     }

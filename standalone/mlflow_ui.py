@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
+import contextlib
+import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from standalone.child import start_child
 from standalone.data_folder import DataFolder
 from standalone.errors import DataFolderInUse
 from standalone.serve import database, listen
@@ -42,12 +46,23 @@ def run_ui(settings: StandaloneSettings, port: int, report: Callable[[str], None
         command += ["--backend-store-uri", env["MLFLOW_TRACKING_URI"], "--serve-artifacts"]
         command += ["--artifacts-destination", env["TELLTALE_MLFLOW_ARTIFACT_ROOT"]]
         report(f"MLflow's UI will be at http://127.0.0.1:{port} in a few seconds; Ctrl-C ends it")
-        process = subprocess.Popen(command, env=env)  # noqa: S603 - our own program
-        try:
-            process.wait()
-        except KeyboardInterrupt:
-            process.terminate()
-            process.wait()
+        _run_until_signalled(command, env)
+
+
+def _run_until_signalled(command: list[str], env: dict[str, str]) -> None:
+    """Run a server until it ends or we get SIGINT or SIGTERM, and leave none of its processes behind."""
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: stopping.set())
+    # In a session of its own, so that its workers, which do not all listen to it, can be ended with it.
+    process = start_child(command, output=None, env=env, own_session=True)
+    try:
+        while process.poll() is None and not stopping.wait(0.2):
+            pass
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
 
 
 @contextmanager

@@ -122,3 +122,27 @@ def _alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_the_mlflow_ui_shows_the_running_store_and_ends_with_everything_it_started(server: Server) -> None:
+    httpx.post(f"{server.url}/ingest", json={"model": "shown", "records": records(30)}, timeout=60).raise_for_status()
+    port = free_port()
+    ui = subprocess.Popen(
+        [sys.executable, "-m", "standalone.cli", "mlflow", "--data", str(server.data), "--port", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        assert eventually(lambda: "shown" in _registered_models(port), within=60)
+    finally:
+        ui.terminate()
+        assert ui.wait(20) == 0
+    assert eventually(lambda: _registered_models(port) == "", within=10)
+
+
+def _registered_models(port: int) -> str:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/api/2.0/mlflow/registered-models/search", timeout=10).text
+    except httpx.TransportError:
+        return ""
