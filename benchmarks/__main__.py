@@ -52,8 +52,8 @@ def page(results: dict[str, float]) -> str:
     table = "\n".join(rows)
     return f"""# Benchmarks
 
-Written by `make bench` on {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}. Medians over rounds
-in one run; ratios are taken within a round, so that the machine's mood cancels out. The load is on the same machine.
+Written by `make bench` on {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}.
+Medians over rounds in one run; ratios are taken within a round, so that the machine's mood cancels out. The load is on the same machine.
 
 ## Scoring while a model is trained
 
@@ -61,8 +61,8 @@ in one run; ratios are taken within a round, so that the machine's mood cancels 
 |---|---|---|
 {table}
 
-200 requests a second are due at fixed times on 16 connections, and a late start counts as latency. Training runs in its own
-process at the lowest priority; bodies above 256 KiB are read in another (`predictor/reading_process.py`).
+200 requests a second are due at fixed times on 16 connections, and a late start counts as latency. Training runs in
+a process of its own at the lowest priority; bodies above 256 KiB are read in another (`predictor/reading_process.py`).
 """
 
 
