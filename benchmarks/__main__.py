@@ -53,7 +53,8 @@ def page(results: dict[str, float]) -> str:
     return f"""# Benchmarks
 
 Written by `make bench` on {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}.
-Medians over rounds in one run; ratios are taken within a round, so that the machine's mood cancels out. The load is on the same machine.
+Medians over rounds in one run; ratios are taken within a round, so that the machine's mood cancels out. The load is on
+the same machine.
 
 ## Scoring while a model is trained
 
