@@ -84,7 +84,7 @@ class Client(threading.Thread):
     def _deliver(self, mark: str) -> None:
         body = self._body(mark)
         headers = {"Idempotency-Key": mark}
-        if self._random.random() < 0.3:
+        if self._random.random() < 0.5:
             headers["Prefer"] = "respond-async"
         with self._ledger.lock:
             self._ledger.sent.add(mark)
@@ -97,6 +97,8 @@ class Client(threading.Thread):
             if answer.is_success:
                 with self._ledger.lock:
                     self._ledger.acknowledged[mark] = answer.json()
+                # An answer before the training would otherwise let the queue grow without end.
+                self._ended.wait(self._random.uniform(0, 2) if answer.status_code == httpx.codes.ACCEPTED else 0)
                 return
             if answer.status_code not in (409, 503):
                 with self._ledger.lock:
@@ -118,7 +120,7 @@ class Client(threading.Thread):
 
 
 def run(kills: int, at_least: int, seed: int, console: Console) -> Count:
-    """Kill a loaded server ``kills`` times, and on until ``at_least`` batches are acknowledged; return the count."""
+    """Kill a loaded server ``kills`` times, let ``at_least`` batches be acknowledged in all, and return the count."""
     moments = random.Random(seed)  # noqa: S311 - no secret, a schedule
     ledger = Ledger()
     with temporary_server() as server, _progress(console) as progress:
@@ -126,18 +128,15 @@ def run(kills: int, at_least: int, seed: int, console: Console) -> Count:
         for client in clients:
             client.start()
         task = progress.add_task("kills", total=kills)
-        done = 0
-        while done < kills or len(ledger.acknowledged) < at_least:
+        for done in range(1, kills + 1):
             # One life in five is cut while it is still starting; the others within the time of a few trainings.
             early = moments.random() < 0.2
             server.start(wait=not early)
             time.sleep(moments.uniform(0.1, 2.5) if early else moments.uniform(0.2, 12))
             server.kill()
-            done += 1
-            progress.update(
-                task, completed=min(done, kills), description=f"kills ({len(ledger.acknowledged)} acknowledged)"
-            )
+            progress.update(task, completed=done, description=f"kills ({len(ledger.acknowledged)} acknowledged)")
         server.start()
+        _wait_for_acknowledgements(ledger, at_least)
         for client in clients:
             client.end()
         for client in clients:
@@ -159,6 +158,14 @@ def _database_url(server: Server) -> str:
     if instance is None:
         raise RuntimeError("the server runs and left no note of its database")
     return instance.database_url
+
+
+def _wait_for_acknowledgements(ledger: Ledger, at_least: int) -> None:
+    deadline = time.monotonic() + _DRAIN_SECONDS
+    while len(ledger.acknowledged) < at_least:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"only {len(ledger.acknowledged)} of {at_least} batches were acknowledged")
+        time.sleep(0.2)
 
 
 def _wait_for_jobs(server: Server, progress: Progress) -> None:
