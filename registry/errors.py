@@ -1,7 +1,8 @@
 """What can go wrong in the control plane.
 
 RegistryError
-└── MlflowUnavailable    MLflow does not answer for now: change nothing and try again
+├── MlflowUnavailable    MLflow does not answer for now: change nothing and try again
+└── NotRegistered        MLflow has no such model or version (any more)
 """
 
 from __future__ import annotations
@@ -13,3 +14,7 @@ class RegistryError(Exception):
 
 class MlflowUnavailable(RegistryError):
     """MLflow does not answer for now."""
+
+
+class NotRegistered(RegistryError):
+    """MLflow has no such model or version (any more)."""

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from contract.names import CHAMPION_ALIAS, TAG_DIGEST, TAG_GATE, TAG_GATE_REASON, TAG_VERSION
-from registry.errors import MlflowUnavailable
+from registry.errors import MlflowUnavailable, NotRegistered
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class MlflowRegistry:
                     return found
 
     def by_number(self, model: str, number: str) -> Registered:
-        """Return a version by MLflow's number."""
+        """Return a version by MLflow's number; NotRegistered if there is none."""
         with _mlflow_errors():
             return _registered(self._client.get_model_version(model, number))
 
@@ -92,4 +93,6 @@ def _mlflow_errors() -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
+        if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            raise NotRegistered(f"MLflow: {error.message}") from error
         raise MlflowUnavailable(f"MLflow: {error.error_code}: {error.message}") from error

@@ -51,7 +51,7 @@ def start_child(
         group=group,
         extra_groups=None if user is None else [],
         pass_fds=pass_fds,
-        preexec_fn=_before_exec(on_parent_death),  # noqa: PLW1509 - started before any thread of ours runs
+        preexec_fn=_before_exec(on_parent_death),  # noqa: PLW1509 - it calls two C functions and takes no lock
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -69,7 +70,8 @@ def _settings(**given: Any) -> StandaloneSettings:
 
 def _reporter() -> Callable[[str], None]:
     def report(line: str) -> None:
-        click.echo(line, err=True)
+        with contextlib.suppress(OSError):  # nobody reads any more, which must not keep us from stopping in order
+            click.echo(line, err=True)
 
     return report
 

@@ -7,14 +7,18 @@ nothing is to be done. Every step can be cut off anywhere and is then decided an
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from contract.errors import CorruptArtifact
+from contract.names import is_model_name
 from registry.alias_policy import Hold, Promote, RecordVerdict, Serve, Snapshot, Version, decide
+from registry.errors import RegistryError
 from registry.mlflow_registry import MlflowRegistry, Registered
 from registry.offline_gate import Verdict
 from standalone.evidence import gather
-from store.errors import ObjectMissing
+from store.errors import ObjectMissing, StoreUnavailable
 from store.ingest_log import BatchRow, IngestLog
 from store.model_store import ModelStore
 from store.serving import ServedVersion, ServedVersions
@@ -32,20 +36,34 @@ class Controller:
     mlflow: MlflowRegistry
     # What the log already says, so that a version that is held back is not reported at every look.
     _held: dict[str, tuple[str, str]] = field(default_factory=dict)
-    _registered: dict[tuple[str, str], Registered] = field(default_factory=dict)
 
     def reconcile(self) -> None:
-        """Bring every model to where nothing is left to do.
+        """Bring every model to where nothing is left to do; what goes wrong with one model holds up no other.
 
         Raises:
-            MlflowUnavailable, StoreUnavailable: nothing is lost; call again later.
+            MlflowUnavailable, StoreUnavailable: nothing can be looked at now; nothing is lost, call again later.
 
         """
         for row in self.log.ungated():
-            self._judge(row)
+            with self._apart(row.model):
+                self._judge(row)
         served = self.served.all()
         for model, number in self.mlflow.champions().items():
-            self._follow(model, self._version(model, number), served.get(model))
+            if is_model_name(model):  # others were made by people, for something else
+                with self._apart(model):
+                    self._follow(model, self.mlflow.by_number(model, number), served.get(model))
+
+    @contextmanager
+    def _apart(self, model: str) -> Iterator[None]:
+        """Log what goes wrong with one model and go on with the next."""
+        try:
+            yield
+        except StoreUnavailable:
+            raise
+        except RegistryError as error:
+            _log.warning("nothing is changed for model %s now: %s", model, error)
+        except Exception:  # noqa: BLE001 - whatever is wrong with one model, the others must go on; logged whole
+            _log.exception("nothing is changed for model %s now", model)
 
     def _judge(self, row: BatchRow) -> None:
         """Let the gate judge a trained version, and apply what follows."""
@@ -55,7 +73,7 @@ class Controller:
             self._record(row, None, verdict)
             return
         number = self.mlflow.champions().get(row.model)
-        champion = None if number is None else self._version(row.model, number)
+        champion = None if number is None else self.mlflow.by_number(row.model, number)
         served = self.served.all().get(row.model)
         step = decide(
             Snapshot(
@@ -102,13 +120,6 @@ class Controller:
 
     def _serve(self, model: str, version: Version) -> None:
         self.served.serve(model, version.id, version.evidence.stored_digest)
-
-    def _version(self, model: str, number: str) -> Registered:
-        """Return a registered version; the tags it was made with never change, so they are read once."""
-        key = (model, number)
-        if key not in self._registered:
-            self._registered[key] = self.mlflow.by_number(model, number)
-        return self._registered[key]
 
     def _gathered(self, model: str, registered: Registered) -> Version:
         return Version(registered.id, gather(self.models, model, registered.id, registered_digest=registered.digest))

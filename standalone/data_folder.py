@@ -27,10 +27,12 @@ class DataFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
-        self.path.mkdir(parents=True, exist_ok=True)
-        # PostgreSQL of a root user runs as somebody else, who must be able to pass.
-        self.path.chmod(0o711 if os.geteuid() == 0 else 0o700)
-        self.logs.mkdir(exist_ok=True, mode=0o700)
+        if not self.path.exists():
+            self.path.mkdir(parents=True)
+            # PostgreSQL of a root user runs as somebody else, who must be able to pass.
+            self.path.chmod(0o711 if os.geteuid() == 0 else 0o700)
+        for name in ("logs", "objects", "mlflow"):
+            (self.path / name).mkdir(exist_ok=True, mode=0o700)
 
     @property
     def logs(self) -> Path:

@@ -7,12 +7,14 @@ be killed, the kernel asks it to stop; should it be killed too, the next start r
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import shutil
 import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -26,6 +28,7 @@ _log = logging.getLogger(__name__)
 _NAME = "telltale"
 # Crash recovery replays at most one checkpoint's worth of log; this is far beyond what that takes here.
 _START_SECONDS = 60.0
+_RESTART_SECONDS = 20.0
 _STOP_SECONDS = 6.0
 
 
@@ -60,23 +63,31 @@ class EmbeddedPostgres:
         """Whether the cluster was made by an earlier start."""
         return (self.folder / "PG_VERSION").exists()
 
-    def start(self) -> None:
+    def start(self, cancelled: Callable[[], bool] = lambda: False) -> None:
         """Make the cluster if needed and start the server; returns when it takes connections.
 
+        A server that is started again keeps its port, which others know.
+
+        Args:
+            cancelled: asked again and again whether to give up.
+
         Raises:
-            PostgresFailed: it cannot start; the message ends with its own words.
+            PostgresFailed: it cannot start (the message ends with its own words), or was cancelled.
 
         """
         home = self._found_home()
         if not self.exists:
             self._make_cluster(home)
         self._stop_stray(home)
-        self._port = self._port or _free_port()
-        deadline = time.monotonic() + _START_SECONDS
-        while not self._started(home, deadline):
+        again = self._port != 0
+        deadline = time.monotonic() + (_RESTART_SECONDS if again else _START_SECONDS)
+        if not again:
+            self._port = _free_port()
+        while not self._started(home, deadline, cancelled):
             # A killed server's last backends may hold its shared memory for a moment, or the port was taken.
             time.sleep(0.2)
-            self._port = _free_port()
+            if not again:
+                self._port = _free_port()
         self._make_database()
 
     def is_running(self) -> bool:
@@ -105,9 +116,10 @@ class EmbeddedPostgres:
     def _password(self) -> str:
         """Return the database user's password, made at first use; only we can read its file."""
         path = self._data_folder / "postgres.password"
-        if not path.exists():
-            path.touch(mode=0o600)
-            path.write_text(secrets.token_urlsafe(24))
+        if not path.exists() or not path.read_text().strip():
+            if self.exists:
+                raise PostgresFailed(f"{path} is gone or empty, and it is the only key to {self.folder}: restore it")
+            _write_durably(path, secrets.token_urlsafe(24))
         return path.read_text().strip()
 
     def _make_cluster(self, home: PostgresHome) -> None:
@@ -132,15 +144,15 @@ class EmbeddedPostgres:
         note = home.folder / "postmaster.pid"
         if not note.exists():
             return
-        if _is_zombie(int(note.read_text().split()[0])):
-            note.unlink()  # it is dead, but PostgreSQL would take its entry in the process table for a running server
+        if not _may_be_its_server(note, home.folder):
+            note.unlink()  # its server is dead, but PostgreSQL would take whoever has the number now for it
             return
         done = home.run(
             "pg_ctl", "stop", "--pgdata", str(home.folder), "--mode", "fast", "--timeout", "20", check=False
         )
         _log.info("a PostgreSQL of an earlier run: %s", (done.stdout or done.stderr).strip())
 
-    def _started(self, home: PostgresHome, deadline: float) -> bool:
+    def _started(self, home: PostgresHome, deadline: float, cancelled: Callable[[], bool]) -> bool:
         """Start the server process and wait until it answers; False if it ended and another try makes sense."""
         with self._log_file.open("ab") as log:
             self._process = start_child(
@@ -155,11 +167,11 @@ class EmbeddedPostgres:
         while self._process.poll() is None:
             if self._answers():
                 return True
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or cancelled():
                 self.stop()
-                raise PostgresFailed(f"PostgreSQL did not answer within {_START_SECONDS:.0f} s:\n{self._last_words()}")
+                raise PostgresFailed(f"PostgreSQL did not answer in time:\n{self._last_words()}")
             time.sleep(0.05)
-        if time.monotonic() > deadline or not self._may_pass():
+        if time.monotonic() > deadline or cancelled() or not self._may_pass():
             raise PostgresFailed(f"PostgreSQL ended at once; its log {self._log_file} says:\n{self._last_words()}")
         return False
 
@@ -202,12 +214,33 @@ def _options(port: int) -> list[str]:
     return [argument for name, value in settings.items() for argument in ("-c", f"{name}={value}")]
 
 
-def _is_zombie(pid: int) -> bool:
-    """Tell whether a process is dead and only waits for a parent (or a lazy init) to collect it; Linux only."""
+def _may_be_its_server(note: Path, folder: Path) -> bool:
+    """Tell whether the process that ``postmaster.pid`` names can be the server of the cluster in ``folder``.
+
+    Numbers of processes are given out again after a restart of the machine. A server works in its cluster's folder, and
+    a dead one that nobody collected (a zombie) works nowhere. Where the system cannot tell, pg_ctl has to.
+    """
+    words = note.read_text().split()
+    if not words or not words[0].isdigit():
+        return False
+    if not Path("/proc/self/cwd").exists():
+        return True
     try:
-        return "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
+        return Path(f"/proc/{words[0]}/cwd").resolve(strict=True) == folder.resolve()
     except OSError:
         return False
+
+
+def _write_durably(path: Path, text: str) -> None:
+    """Write a small file of ours, whole or not at all, readable by us alone."""
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)
+    new.touch(mode=0o600)
+    with new.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    new.rename(path)
 
 
 def _free_port() -> int:

@@ -37,6 +37,8 @@ def _unreadable(fault: str, registered_digest: str) -> Evidence:
 def _scored(models: ModelStore, manifest: Manifest, registered_digest: str) -> Evidence:
     forest = models.load(manifest)
     X, expected = models.probe(manifest)
+    if X.ndim != 2 or X.shape[1] != forest.n_features or expected.shape != (len(X),):
+        raise CorruptArtifact(f"the probe rows have the shape {X.shape} for a forest of {forest.n_features} features")
     scores = decision_function(forest, X)
     return Evidence(
         feature_names=forest.feature_names,

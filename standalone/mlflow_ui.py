@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from standalone.child import start_child
 from standalone.data_folder import DataFolder
-from standalone.errors import DataFolderInUse
+from standalone.errors import DataFolderInUse, NotAllowed, StandaloneError
 from standalone.serve import database, listen
 from standalone.settings import StandaloneSettings, parts_environment
 from store.migrate import making_mlflow_tables, sqlalchemy_url
@@ -28,6 +28,9 @@ def run_ui(settings: StandaloneSettings, port: int, report: Callable[[str], None
     """
     with listen("127.0.0.1", port) as probe:
         port = probe.getsockname()[1]
+    given = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if given.startswith(("http://", "https://")):
+        raise NotAllowed("MLFLOW_TRACKING_URI names a server, which has its own UI: open it there, or unset it")
     data = DataFolder(settings.data)
     with _database_url(settings, data, report) as url:
         env = parts_environment(data.path, url, sqlalchemy_url(url)) | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
@@ -43,7 +46,9 @@ def run_ui(settings: StandaloneSettings, port: int, report: Callable[[str], None
             "--workers",
             "1",
         ]
-        command += ["--backend-store-uri", env["MLFLOW_TRACKING_URI"], "--serve-artifacts"]
+        # The URI holds the database's password, and a command line can be read by everybody.
+        env |= dict.fromkeys(("MLFLOW_BACKEND_STORE_URI", "MLFLOW_REGISTRY_STORE_URI"), env["MLFLOW_TRACKING_URI"])
+        command += ["--serve-artifacts"]
         command += ["--artifacts-destination", env["TELLTALE_MLFLOW_ARTIFACT_ROOT"]]
         report(f"MLflow's UI will be at http://127.0.0.1:{port} in a few seconds; Ctrl-C ends it")
         _run_until_signalled(command, env)
@@ -62,14 +67,16 @@ def _run_until_signalled(command: list[str], env: dict[str, str]) -> None:
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
+        code = process.wait()
+    if not stopping.is_set():
+        raise StandaloneError(f"MLflow's server ended with exit code {code}; its words are above")
 
 
 @contextmanager
 def _database_url(settings: StandaloneSettings, data: DataFolder, report: Callable[[str], None]) -> Iterator[str]:
     """Yield the URL of the running instance's database, or of one started for the time being."""
     try:
-        with data.locked(), database(settings, data, report) as (url, _):
+        with data.locked(), database(settings, data, report, threading.Event()) as (url, _):
             with making_mlflow_tables(url):
                 pass  # a trainer that is still making them finishes first
             yield url

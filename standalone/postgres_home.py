@@ -57,12 +57,15 @@ def find_home(data_folder: Path) -> PostgresHome:
     programs = _reachable_programs(user, group)
     note = data_folder / "postgres.folder"
     if note.exists():
-        return PostgresHome(Path(note.read_text().strip()), programs, user, group)
+        folder = Path(note.read_text().strip())
+        _check_owner(folder, data_folder)
+        return PostgresHome(folder, programs, user, group)
     refusals = []
     for folder in _candidates(data_folder):
         refusal = _refusal(folder, user, group)
         if refusal is None:
             if folder.parent != data_folder:
+                _owner_note(folder).write_text(f"{data_folder.resolve()}\n")
                 note.write_text(f"{folder}\n")
             return PostgresHome(folder, programs, user, group)
         refusals.append(f"  {folder}: {refusal}")
@@ -71,6 +74,22 @@ def find_home(data_folder: Path) -> PostgresHome:
         f"an embedded PostgreSQL can live in none of these folders:\n{listed}\n"
         "Choose another with --data, or use a server of your own with DATABASE_URL."
     )
+
+
+def _owner_note(folder: Path) -> Path:
+    return folder.with_name("data-folder")
+
+
+def _check_owner(folder: Path, data_folder: Path) -> None:
+    """Refuse a cluster that belongs to another data folder: a copied folder still names the original's."""
+    note = _owner_note(folder)
+    owner = note.read_text().strip() if note.exists() else str(data_folder.resolve())
+    if owner != str(data_folder.resolve()):
+        raise PostgresFailed(
+            f"{data_folder} names the database in {folder}, which is that of {owner}. If this is a copy, copy "
+            f"{folder} as well, to {data_folder / 'postgres'}, and remove {data_folder / 'postgres.folder'}. "
+            f"If the folder was moved, write its new path into {note}."
+        )
 
 
 def run_as(user: int | None, group: int | None, command: list[str]) -> subprocess.CompletedProcess[str]:

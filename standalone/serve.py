@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -54,15 +55,19 @@ def serve(settings: StandaloneSettings, report: Report, *, logs_to_files: bool) 
     with data.locked(), closing(listen(settings.host, settings.port)) as listener:
         url = f"http://{_shown(settings.host)}:{listener.getsockname()[1]}"
         report(f"data folder  {data.path}")
-        with database(settings, data, report) as (database_url, look_after):
+        if "MLFLOW_TRACKING_URI" in os.environ:
+            report("MLflow       the one of MLFLOW_TRACKING_URI, which is set in the environment")
+        with database(settings, data, report, supervisor.stopping) as (database_url, look_after):
             if not supervisor.stopping.is_set():
                 _prepare(data, database_url, embedded=settings.database_url is None)
                 data.note_instance(Instance(os.getpid(), url, database_url))
                 _start_parts(supervisor, data, settings, listener, database_url, logs_to_files=logs_to_files)
                 _greet(settings, url, started, report, supervisor.stopping)
-                supervisor.run(look_after)
-            report("stopping: answering what is under way")
-            supervisor.stop()
+                try:
+                    supervisor.run(look_after)
+                finally:
+                    report("stopping: answering what is under way")
+                    supervisor.stop()
     report("stopped; nothing that was acknowledged is lost")
 
 
@@ -90,7 +95,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 @contextmanager
 def database(
-    settings: StandaloneSettings, data: DataFolder, report: Report
+    settings: StandaloneSettings, data: DataFolder, report: Report, stopping: threading.Event
 ) -> Iterator[tuple[str, list[Callable[[], None]]]]:
     """Yield the database's URL, and what to call at every look to keep an embedded one running."""
     if settings.database_url is not None:
@@ -105,17 +110,39 @@ def database(
     if server.folder.parent != data.path:
         report(f"PostgreSQL   its files are in {server.folder}: it cannot live in the data folder")
     try:
-        server.start()
+        server.start(stopping.is_set)
         report(f"PostgreSQL   ready in {time.monotonic() - began:.1f} s")
 
-        def look_after() -> None:
-            if not server.is_running():
-                report("PostgreSQL ended; starting it again")
-                server.start()
-
-        yield server.url, [look_after]
+        yield server.url, [Revival(server, report, stopping).look_after]
     finally:
         server.stop()
+
+
+@dataclass
+class Revival:
+    """Starts a PostgreSQL that ended again, as often as it takes: `/score` goes on without it meanwhile."""
+
+    server: EmbeddedPostgres
+    report: Report
+    stopping: threading.Event
+    _failures: int = 0
+    _next: float = 0.0
+
+    def look_after(self) -> None:
+        """Start it if it does not run and its wait is over."""
+        if self.server.is_running() or time.monotonic() < self._next:
+            return
+        self.report("PostgreSQL ended; starting it again")
+        try:
+            self.server.start(self.stopping.is_set)
+        except (PostgresFailed, OSError, psycopg.Error) as error:
+            self._failures += 1
+            wait = min(2.0**self._failures, 30.0)
+            self._next = time.monotonic() + wait
+            self.report(f"PostgreSQL cannot start, next try in {wait:.0f} s: {error}")
+        else:
+            self._failures = 0
+            self.report("PostgreSQL   ready again")
 
 
 def _prepare(data: DataFolder, database_url: str, *, embedded: bool) -> None:
@@ -125,8 +152,8 @@ def _prepare(data: DataFolder, database_url: str, *, embedded: bool) -> None:
         if embedded:  # it is ours alone, so no worker of an earlier run can be alive
             with psycopg.connect(database_url, **connection_options()) as connection:
                 forget_workers(connection)
-    except (psycopg.OperationalError, StoreUnavailable) as error:
-        raise PostgresFailed(f"PostgreSQL does not answer: {error}. Check DATABASE_URL.") from error
+    except (psycopg.Error, StoreUnavailable) as error:
+        raise PostgresFailed(f"the database cannot be used: {error}. Check DATABASE_URL.") from error
     LocalObjectStore(data.path / "objects").remove_temporary_files()
 
 

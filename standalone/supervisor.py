@@ -1,6 +1,6 @@
 """Running the parts as processes: started in order, started anew when they die, stopped together.
 
-The parts share our process group, so Ctrl-C and a SIGTERM to the group reach them directly and they drain at once;
+The parts share our process group, so a SIGTERM to the group reaches them directly; at Ctrl-C they get one from us.
 PostgreSQL is outside of it and stops last. Whoever is still there after the grace is killed.
 """
 

@@ -1,7 +1,7 @@
 """The log of accepted batches: durable before it is acknowledged, and each the cause of one model version.
 
 The batch's Parquet object is written first. Then one transaction records the batch, gives it its version id, keeps the
-idempotency key and queues the training. A crash before the commit leaves an object that nothing refers to (swept later)
+idempotency key and queues the training. A crash before the commit leaves an object that nothing refers to
 and a client without an answer; a crash after it leaves everything in place.
 """
 

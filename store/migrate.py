@@ -13,6 +13,7 @@ import psycopg
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from store.errors import postgres_errors
@@ -28,12 +29,23 @@ def migrate(url: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     engine = create_engine(sqlalchemy_url(url), poolclass=NullPool)
-    with postgres_errors(), engine.begin() as connection:
+    with postgres_errors(), _psycopg_errors(), engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
         connection.execute(text(f"SET LOCAL search_path TO {SCHEMA}"))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+@contextmanager
+def _psycopg_errors() -> Iterator[None]:
+    """Give psycopg's error back where SQLAlchemy wrapped it."""
+    try:
+        yield
+    except DBAPIError as error:
+        if isinstance(error.orig, psycopg.Error):
+            raise error.orig from error
+        raise
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """What a logged model is in a notebook: copied beside it, so that it loads where Telltale is not installed.
 
 `mlflow.pyfunc.load_model("models:/default@champion").predict(frame)` gives scores; the scikit-learn estimator itself is
-the file `model.joblib` of the same artefact. Only joblib, pandas and scikit-learn are imported here.
+the file `data/model.joblib` of the same artefact. Only joblib, pandas and scikit-learn are imported here.
 """
 
 from __future__ import annotations
