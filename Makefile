@@ -66,8 +66,11 @@ $(UV):
 	@echo "==> bringing uv $(UV_VERSION) into $(TOOLS)/"
 	@if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then \
 		$(PYTHON) -m venv $(TOOLS) && $(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION); \
+	elif $(PYTHON) -m pip --version >/dev/null 2>&1; then \
+		$(PYTHON) -m pip install --quiet --disable-pip-version-check --target $(TOOLS) uv==$(UV_VERSION); \
 	else \
-		$(PYTHON) -m pip install --quiet --disable-pip-version-check --target $(TOOLS) uv==$(UV_VERSION); fi
+		echo "$(PYTHON) has neither ensurepip nor pip, so nothing can be installed with it:" >&2; \
+		echo "install python3-venv (Debian, Ubuntu), or name a whole Python: make PYTHON=/path/to/python3.12" >&2; exit 1; fi
 
 $(VENV)/bin/python: | $(UV)
 	@echo "==> making $(VENV)/ with $$($(PYTHON) --version)"

@@ -40,7 +40,7 @@ class DependencyWatch:
         if self._looking is not None:
             done, _ = await asyncio.wait([self._looking], timeout=_PATIENCE_SECONDS)
             if not done:
-                return Dependencies(*(_silent(one) for one in (self._seen.postgres, self._seen.object_store)))
+                return Dependencies(_silent(self._seen.postgres), self._seen.object_store)
         return self._seen
 
     async def stop(self) -> None:
@@ -51,9 +51,10 @@ class DependencyWatch:
 
     async def _look(self) -> None:
         try:
-            postgres, objects = await asyncio.gather(
-                self._threads.store(_state, self._ask_postgres), self._threads.store(_state, self._ask_objects)
-            )
+            # One after the other into what is seen, so that a store that hangs is not held against the other.
+            objects = await self._threads.store(_state, self._ask_objects)
+            self._seen = Dependencies(self._seen.postgres, objects)
+            postgres = await self._threads.store(_state, self._ask_postgres)
             self._seen = Dependencies(postgres, objects)
             self._looked_at = asyncio.get_running_loop().time()
         finally:

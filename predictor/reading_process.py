@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
+import traceback
 from datetime import datetime
 from typing import IO
 
@@ -65,7 +66,11 @@ class _Malformed(msgspec.Struct, tag="malformed"):
     detail: str
 
 
-_Reply = _Asks | _Read | _Invalid | _Malformed
+class _Failed(msgspec.Struct, tag="failed"):
+    trace: str
+
+
+_Reply = _Asks | _Read | _Invalid | _Malformed | _Failed
 _reply_decoder: msgspec.msgpack.Decoder[_Reply] = msgspec.msgpack.Decoder(_Reply)
 
 
@@ -101,6 +106,8 @@ class ReadingProcess:
                 raise Malformed(detail)
             case _Read(model, names, count, data):
                 return EncodedBatch(model, names, count, data)
+            case _Failed(trace):
+                raise RuntimeError(f"the reading process failed:\n{trace}")
             case _:
                 raise RuntimeError("the reading process asked twice")
 
@@ -181,6 +188,8 @@ def _reply_to(task: _Task, body: bytes, ask: SignatureOf) -> _Reply:
         return _Invalid(refusal.faults, refusal.more)
     except Malformed as refusal:
         return _Malformed(str(refusal))
+    except Exception:  # noqa: BLE001 - a fault of ours, which the parent logs and answers as one
+        return _Failed(traceback.format_exc())
     return _Read(batch.model, batch.feature_names, batch.record_count, batch.data)
 
 

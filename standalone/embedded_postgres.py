@@ -76,6 +76,7 @@ class EmbeddedPostgres:
 
         """
         home = self._found_home()
+        self._password()  # without it nobody could use the server
         if not self.exists:
             self._make_cluster(home)
         self._stop_stray(home)

@@ -10,59 +10,77 @@ from datetime import UTC, datetime
 
 import httpx
 
+from standalone.client import Client, ClientError, Ingested, Refused
 from standalone.fleet import sample_fleet
 
 SAMPLE_MODEL = "sample-fleet"
+# The batch and its key are the same at every start, so one that was cut off in the middle trains nothing twice.
+_SAMPLE_TIME = datetime(2024, 1, 15, 10, 0, tzinfo=UTC)
+_SAMPLE_KEY = "telltale-sample-fleet-1"
 _POLL_SECONDS = 0.1
-_LONGEST_START = 120.0
+_PATIENCE_SECONDS = 120.0
 
 
 def ingest_sample_fleet(
     url: str, report: Callable[[str], None], stopping: threading.Event, *, started: float, wanted: bool
 ) -> None:
-    """Wait until the server answers, say so, and ingest the sample fleet unless it was before.
-
-    The idempotency key makes a start that is cut off harmless: the next one continues where it stopped.
-    """
-    with httpx.Client(base_url=url, timeout=60) as client:
-        if not _wait_until_ready(client, stopping):
-            return
-        report(f"ready        {url} in {time.monotonic() - started:.1f} s (docs: {url}/docs)")
-        try:
+    """Wait until the server answers, say so, and ingest the sample fleet unless it was before."""
+    if not _wait_until_ready(url, stopping):
+        if not stopping.is_set():
+            report(f"not ready after {_PATIENCE_SECONDS:.0f} s; {url}/health/ready says what it waits for")
+        return
+    report(f"ready        {url} in {time.monotonic() - started:.1f} s (docs: {url}/docs)")
+    try:
+        with Client(url) as client:
             if wanted and SAMPLE_MODEL not in _model_names(client):
-                _ingest(client, report)
+                _ingest(client, report, stopping)
             if SAMPLE_MODEL in _model_names(client):
                 report(_invitation(url))
-        except httpx.HTTPError as error:
-            if not stopping.is_set():
-                report(f"the sample fleet was not ingested ({error}); the next start tries again")
+    except ClientError as error:
+        if not stopping.is_set():
+            report(f"the sample fleet was not ingested ({error}); the next start tries again")
 
 
-def _wait_until_ready(client: httpx.Client, stopping: threading.Event) -> bool:
-    deadline = time.monotonic() + _LONGEST_START
-    while not stopping.wait(_POLL_SECONDS) and time.monotonic() < deadline:
-        try:
-            if client.get("/health/ready").status_code == httpx.codes.OK:
-                return True
-        except httpx.TransportError:
-            continue
+def _wait_until_ready(url: str, stopping: threading.Event) -> bool:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    with httpx.Client(base_url=url, timeout=10, trust_env=False) as client:
+        while not stopping.wait(_POLL_SECONDS) and time.monotonic() < deadline:
+            try:
+                if client.get("/health/ready").status_code == httpx.codes.OK:
+                    return True
+            except httpx.TransportError:
+                continue
     return False
 
 
-def _model_names(client: httpx.Client) -> set[str]:
-    return {model["model"] for model in client.get("/models").raise_for_status().json()["models"]}
+def _model_names(client: Client) -> set[str]:
+    return {model["model"] for model in client.models()["models"]}
 
 
-def _ingest(client: httpx.Client, report: Callable[[str], None]) -> None:
-    records = sample_fleet(datetime.now(UTC))
+def _ingest(client: Client, report: Callable[[str], None], stopping: threading.Event) -> None:
+    records = sample_fleet(_SAMPLE_TIME)
     report(f"first start  training the model {SAMPLE_MODEL} on {len(records)} records of a sample fleet")
     began = time.monotonic()
-    body = {"model": SAMPLE_MODEL, "records": records}
-    answer = client.post("/ingest", json=body).raise_for_status().json()
-    report(f"first start  {SAMPLE_MODEL} {answer['model_version']} trained in {time.monotonic() - began:.1f} s")
+    ingested = None
+    while ingested is None and not stopping.is_set():
+        ingested = _attempt(client, records)
+        if ingested is None:
+            stopping.wait(1.0)
+    if ingested is not None:
+        report(f"first start  {SAMPLE_MODEL} {ingested.model_version} trained in {time.monotonic() - began:.1f} s")
+
+
+def _attempt(client: Client, records: list[dict[str, object]]) -> Ingested | None:
+    """Ingest, or return None while the training that an earlier start began still runs."""
+    try:
+        return client.ingest(records, model=SAMPLE_MODEL, key=_SAMPLE_KEY)
+    except Refused as refusal:
+        if refusal.status == httpx.codes.CONFLICT:
+            return None
+        raise
 
 
 def _invitation(url: str) -> str:
     """Return a score request that works as it is."""
-    record = sample_fleet(datetime.now(UTC))[-1] | {"model": SAMPLE_MODEL}
+    record = sample_fleet(_SAMPLE_TIME)[-1] | {"model": SAMPLE_MODEL}
     return f"try it       curl -s {url}/score -H 'Content-Type: application/json' -d '{json.dumps(record)}'"

@@ -22,7 +22,7 @@ from standalone.embedded_postgres import EmbeddedPostgres
 from standalone.errors import NotAllowed, PortTaken, PostgresFailed
 from standalone.first_start import ingest_sample_fleet
 from standalone.settings import StandaloneSettings, check_exposure, parts_environment
-from standalone.supervisor import Part, Supervisor, fresh_log
+from standalone.supervisor import Part, Supervisor, trim_log
 from store.errors import StoreUnavailable
 from store.local_objects import LocalObjectStore
 from store.migrate import migrate, sqlalchemy_url
@@ -102,7 +102,8 @@ def database(
         report("PostgreSQL   the one of DATABASE_URL")
         yield settings.database_url, []
         return
-    server = EmbeddedPostgres(data.path, fresh_log(data.logs / "postgres.log"))
+    server = EmbeddedPostgres(data.path, data.logs / "postgres.log")
+    trim_log(data.logs / "postgres.log")
     began = time.monotonic()
     first = not server.exists
     if first:
@@ -174,7 +175,7 @@ def _start_parts(
     }
 
     def log(name: str) -> Path | None:
-        return fresh_log(data.logs / f"{name}.log") if logs_to_files else None
+        return data.logs / f"{name}.log" if logs_to_files else None
 
     fd = listener.fileno()
     supervisor.start(Part("predictor", "predictor", env, ("--fd", str(fd)), (fd,), log("predictor")))

@@ -7,6 +7,8 @@ PostgreSQL is outside of it and stops last. Whoever is still there after the gra
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +28,8 @@ _LONGEST_WAIT = 30.0
 # A part that ran for so long was healthy: the next death starts the waits from the beginning.
 _HEALTHY_SECONDS = 60.0
 _LARGEST_LOG = 32 * 1024 * 1024
+# Looks between two looks at the logs: a minute.
+_LOG_LOOKS = 300
 
 
 @dataclass
@@ -107,7 +111,12 @@ class Supervisor:
 
     def run(self, look_after: Iterable[Callable[[], None]] = ()) -> None:
         """Keep everything running until asked to stop; ``look_after`` is called at every look too."""
+        looks = 0
         while not self.stopping.wait(0.2):
+            looks += 1
+            if looks % _LOG_LOOKS == 0:
+                for part in self.parts:
+                    trim_log(part.log)
             for look in look_after:
                 look()
             for part in self.parts:
@@ -134,8 +143,8 @@ def _end(name: str, process: subprocess.Popen[bytes], deadline: float, report: C
         process.wait()
 
 
-def fresh_log(path: Path) -> Path:
-    """Return ``path`` for appending, having put a log that has grown large aside as ``.1``."""
-    if path.exists() and path.stat().st_size > _LARGEST_LOG:
-        path.replace(path.with_name(f"{path.name}.1"))
-    return path
+def trim_log(path: Path | None) -> None:
+    """Put what a log holds aside as ``.1`` when it has grown large; whoever appends to it goes on at its start."""
+    if path is not None and path.exists() and path.stat().st_size > _LARGEST_LOG:
+        shutil.copyfile(path, path.with_name(f"{path.name}.1"))
+        os.truncate(path, 0)

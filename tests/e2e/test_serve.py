@@ -146,3 +146,29 @@ def _registered_models(port: int) -> str:
         return httpx.get(f"http://127.0.0.1:{port}/api/2.0/mlflow/registered-models/search", timeout=10).text
     except httpx.TransportError:
         return ""
+
+
+def test_a_first_start_that_is_cut_off_trains_the_sample_fleet_once(own_server: Server) -> None:
+    own_server.options = ()
+    own_server.start()
+    assert eventually(lambda: "training the model sample-fleet" in own_server.output.read_text(), within=30)
+    own_server.kill()
+    own_server.start()
+    assert eventually(lambda: "try it" in own_server.output.read_text(), within=90)
+    versions = httpx.get(f"{own_server.url}/models/sample-fleet/versions").json()["versions"]
+    assert len(versions) == 1
+    own_server.stop()
+
+
+def test_a_database_url_that_nobody_answers_is_told_without_a_traceback(data_folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "standalone.cli", "serve", "--data", str(data_folder), "--port", str(free_port())],
+        env=os.environ | {"DATABASE_URL": "postgresql://nobody:x@127.0.0.1:1/none"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "DATABASE_URL" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -128,6 +128,40 @@ def test_a_version_deleted_in_mlflow_before_its_verdict_is_refused_and_blocks_no
     assert plane.default("other") == other.version
 
 
+def test_a_model_that_a_person_renamed_or_made_blocks_nobody(plane: Plane) -> None:
+    plane.train(model="a")
+    plane.controller.reconcile()
+    plane.bench.client.rename_registered_model("a", "a (old)")
+    other = plane.train(model="b", after=1)
+    plane.controller.reconcile()
+    assert plane.default("b") == other.version
+
+
+def test_after_a_model_was_deleted_in_mlflow_its_next_version_is_served_and_stays(plane: Plane) -> None:
+    plane.train()
+    plane.controller.reconcile()
+    plane.bench.client.delete_registered_model("default")
+    second = plane.train(seed=1, after=1)
+    for _ in range(3):
+        plane.controller.reconcile()
+        assert plane.default() == second.version
+
+
+def test_whatever_is_wrong_with_one_model_the_others_go_on(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+    plane.train(model="a")
+    good = plane.train(model="b")
+    real = plane.controller.mlflow.by_id
+
+    def broken(model: str, version: str) -> Any:
+        if model == "a":
+            raise ZeroDivisionError
+        return real(model, version)
+
+    monkeypatch.setattr(plane.controller.mlflow, "by_id", broken)
+    plane.controller.reconcile()
+    assert (plane.default("a"), plane.default("b")) == (None, good.version)
+
+
 @pytest.mark.parametrize("cut", ["make_champion", "tag_gate", "serve", "record_gate"])
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_wherever_a_promotion_is_cut_off_the_next_look_ends_it(

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import time
 from pathlib import Path
 
 import psycopg
@@ -90,3 +92,52 @@ def test_where_no_folder_will_do_every_one_is_named_with_its_reason(
     with pytest.raises(PostgresFailed, match="DATABASE_URL") as caught:
         find_home(data_folder)
     assert str(data_folder / "postgres") in str(caught.value)
+
+
+def test_a_note_of_a_server_that_names_a_strangers_process_harms_nobody(data_folder: Path) -> None:
+    first = server(data_folder)
+    first.start()
+    first.stop()
+    stranger = subprocess.Popen(["sleep", "60"])
+    try:
+        (first.folder / "postmaster.pid").write_text(f"{stranger.pid}\n{first.folder}\n")
+        again = server(data_folder)
+        again.start()
+        again.stop()
+        assert stranger.poll() is None
+        (first.folder / "postmaster.pid").write_text("")
+        again.start()
+        again.stop()
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_a_server_that_is_started_again_keeps_its_address(data_folder: Path) -> None:
+    started = server(data_folder)
+    started.start()
+    url = started.url
+    os.kill(int((started.folder / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while started.is_running():
+        assert time.monotonic() < deadline
+    started.start()
+    assert started.url == url
+    started.stop()
+
+
+def test_an_empty_password_file_of_a_start_that_was_cut_is_made_anew(data_folder: Path) -> None:
+    (data_folder / "postgres.password").touch()
+    started = server(data_folder)
+    started.start()
+    started.stop()
+    (data_folder / "postgres.password").unlink()
+    with pytest.raises(PostgresFailed, match="restore it"):
+        server(data_folder).start()
+
+
+def test_a_copy_does_not_take_the_originals_database(tmp_path: Path, data_folder: Path) -> None:
+    (data_folder / "data-folder").write_text("/the/original\n")
+    (tmp_path / "postgres.folder").write_text(f"{data_folder / 'postgres'}\n")
+    with pytest.raises(PostgresFailed, match="that of /the/original"):
+        find_home(tmp_path)

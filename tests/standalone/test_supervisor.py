@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from standalone.child import start_child
-from standalone.supervisor import Part, Supervisor, fresh_log
+from standalone.supervisor import Part, Supervisor, trim_log
 
 # Stands for a part: says that it runs, and ends when told.
 _PROGRAM = "import sys, time; print('up', flush=True); time.sleep(600)"
@@ -100,9 +100,13 @@ def test_a_log_that_has_grown_large_is_put_aside(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("standalone.supervisor._LARGEST_LOG", 3)
     log = tmp_path / "part.log"
     log.write_text("1234")
-    assert fresh_log(log) == log
-    assert not log.exists()
+    with log.open("a") as writer:
+        trim_log(log)
+        writer.write("5")
+    assert log.read_text() == "5"
     assert (tmp_path / "part.log.1").read_text() == "1234"
+    trim_log(log)
+    assert log.read_text() == "5"
 
 
 def _runs(pid: int) -> bool:
