@@ -7,6 +7,7 @@ PostgreSQL changes nothing that is served; the next look tries again.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 from pathlib import Path
@@ -31,6 +32,9 @@ from store.serving import ServedVersions
 
 _log = logging.getLogger(__name__)
 
+# Its looks can wait a moment; an answer of /score that is due cannot.
+_NICENESS = 10
+
 
 class ControllerSettings(BaseSettings):
     """What the controller takes from the environment."""
@@ -50,6 +54,7 @@ def main() -> None:
     """Run until SIGTERM or SIGINT."""
     settings = ControllerSettings()
     configure_logging(settings.log_level)
+    os.nice(_NICENESS)
     look = threading.Event()
     stopping = threading.Event()
 
