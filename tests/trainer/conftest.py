@@ -104,14 +104,16 @@ class Bench:
 @pytest.fixture(scope="session")
 def mlflow_template(postgres_server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The name of a database with our schema and MLflow's tables; making those takes seconds, copying does not."""
-    url = _sibling(postgres_server.url, _TEMPLATE)
+    # A module that imports this fixture makes it once more, so the name is new each time.
+    template = f"{_TEMPLATE}_{next(_numbers)}"
+    url = _sibling(postgres_server.url, template)
     with psycopg.connect(postgres_server.url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {_TEMPLATE} TEMPLATE template_telltale")
+        connection.execute(f"CREATE DATABASE {template} TEMPLATE template_telltale")
     settings = settings_for(url, tmp_path_factory.mktemp("template"))
     postgres = Postgres(url)
     build_training(settings, postgres)
     _forget_engines(url)
-    return _TEMPLATE
+    return template
 
 
 @pytest.fixture
