@@ -63,7 +63,7 @@ the same machine.
 {table}
 
 200 requests a second are due at fixed times on 16 connections, and a late start counts as latency. Training runs in
-a process of its own at the lowest priority; bodies above 256 KiB are read in another (`predictor/reading_process.py`).
+a process of its own at the lowest priority; bodies above 256 KiB are read in another.
 """
 
 

@@ -9,22 +9,22 @@ from dataclasses import dataclass
 
 from fastapi import FastAPI
 
-from predictor.app import build_app
-from predictor.batch_watch import BatchWatch
-from predictor.catalog import Catalog
-from predictor.dependencies import DependencyWatch
-from predictor.following import ServedFollower
-from predictor.health import HealthService
-from predictor.idempotency import IdempotentIngest
-from predictor.ingest_service import IngestService, Waits
-from predictor.loaded_versions import LoadedVersions
-from predictor.metrics import Metrics
-from predictor.reading_process import ReadingProcess
-from predictor.routes import Services
-from predictor.scoring_service import ScoringService
+from predictor.facade.app import build_app
+from predictor.facade.health import HealthService
+from predictor.facade.routes import Services
+from predictor.hotpath.scoring_service import ScoringService
+from predictor.ingestion.batch_watch import BatchWatch
+from predictor.ingestion.idempotency import IdempotentIngest
+from predictor.ingestion.ingest_service import IngestService, Waits
+from predictor.ingestion.reading_process import ReadingProcess
+from predictor.models.catalog import Catalog
+from predictor.models.following import ServedFollower
+from predictor.models.loaded_versions import LoadedVersions
+from predictor.models.version_reader import VersionReader
+from predictor.observability.dependencies import DependencyWatch
+from predictor.observability.metrics import Metrics
 from predictor.settings import PredictorSettings
 from predictor.threads import Threads
-from predictor.version_reader import VersionReader
 from store.ingest_log import IngestLog
 from store.local_objects import LocalObjectStore
 from store.model_store import ModelStore

@@ -12,10 +12,10 @@ import pytest
 
 from contract.names import manifest_key
 from predictor.errors import NotLoadable, UnknownModel, UnknownVersion
-from predictor.loaded_versions import LoadedVersions
-from predictor.metrics import Metrics
+from predictor.models.loaded_versions import LoadedVersions
+from predictor.models.version_reader import VersionReader
+from predictor.observability.metrics import Metrics
 from predictor.threads import Threads
-from predictor.version_reader import VersionReader
 from store.errors import StoreUnavailable
 from store.local_objects import LocalObjectStore
 from store.model_store import ModelStore
@@ -168,7 +168,7 @@ def test_a_request_that_comes_before_its_default_is_loaded_waits_for_it(bench: B
 
 def test_what_is_served_by_default_is_not_guessed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without PostgreSQL from the start only versions asked for by name are answered."""
-    monkeypatch.setattr("predictor.loaded_versions._FIRST_READING_SECONDS", 0.01)
+    monkeypatch.setattr("predictor.models.loaded_versions._FIRST_READING_SECONDS", 0.01)
 
     async def story(bench: Bench) -> None:
         bench.publish(V1)

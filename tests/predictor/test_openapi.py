@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from contract.telemetry import IngestBody, ScoreRecord
-from predictor.openapi import document
+from predictor.facade.openapi import document
 from predictor.problems import CONTENT_TYPE
 from tests.predictor.running import Running
 

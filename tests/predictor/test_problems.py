@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 
 from contract.errors import ContractError, CorruptArtifact, Fault, InvalidInput, Malformed, TooLarge
 from predictor import errors
-from predictor.openapi_examples import problem_example
+from predictor.facade.openapi_examples import problem_example
 from predictor.problems import (
     HTTP_ERROR,
     INTERNAL,

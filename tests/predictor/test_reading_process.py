@@ -9,8 +9,8 @@ import pytest
 
 from contract.errors import InvalidInput, Malformed
 from contract.telemetry import Limits
-from predictor.reading import read_batch
-from predictor.reading_process import ReadingProcess
+from predictor.ingestion.reading import read_batch
+from predictor.ingestion.reading_process import ReadingProcess
 from store.errors import StoreUnavailable
 
 NOW = datetime(2024, 1, 15, 12, tzinfo=UTC)

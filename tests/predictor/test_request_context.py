@@ -10,8 +10,8 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from contract import json_logs
-from predictor.metrics import Metrics
-from predictor.request_context import RequestContext, request_id_of
+from predictor.facade.request_context import RequestContext, request_id_of
+from predictor.observability.metrics import Metrics
 
 SCOPE = {"type": "http", "method": "GET", "path": "/x", "headers": [], "client": ("10.0.0.1", 5)}
 

@@ -8,15 +8,15 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from contract.errors import TooLarge
-from predictor.body import ClosingResponse, read_json_body
-from predictor.catalog import Catalog
-from predictor.dependencies import DependencyWatch
-from predictor.health import HealthService
-from predictor.idempotency import IdempotentIngest
-from predictor.ingest_service import IngestService
-from predictor.metrics import CONTENT_TYPE, Metrics
+from predictor.facade.body import ClosingResponse, read_json_body
+from predictor.facade.health import HealthService
+from predictor.hotpath.scoring_service import ScoringService
+from predictor.ingestion.idempotency import IdempotentIngest
+from predictor.ingestion.ingest_service import IngestService
+from predictor.models.catalog import Catalog
+from predictor.observability.dependencies import DependencyWatch
+from predictor.observability.metrics import CONTENT_TYPE, Metrics
 from predictor.problems import Answer, answer_of
-from predictor.scoring_service import ScoringService
 
 
 @dataclass(frozen=True)

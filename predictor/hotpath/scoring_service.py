@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from contract.errors import Fault, InvalidInput
 from contract.telemetry import Limits, ScoreRecord, decode_score, to_matrix
-from predictor.answers import Score
 from predictor.errors import NotServed, UnknownVersion
-from predictor.loaded_versions import LoadedVersions
-from predictor.metrics import Metrics
+from predictor.facade.answers import Score
+from predictor.models.loaded_versions import LoadedVersions
+from predictor.models.version_reader import LoadedVersion
+from predictor.observability.metrics import Metrics
 from predictor.problems import Answer
 from predictor.threads import Threads
-from predictor.version_reader import LoadedVersion
 from scoring.reference import decision_function
 
 # From here on a request goes to a thread: decoding and scoring it would hold up the others for milliseconds.

@@ -5,7 +5,7 @@ A body of 100,000 records takes half a second to check and encode, most of it ho
 priority, one at a time. It is started when it is first needed, ends when its input does (so it never outlives us), and
 is started again if it was lost.
 
-`python -m predictor.reading_process` is the child; nothing else runs it.
+`python -m predictor.ingestion.reading_process` is the child; nothing else runs it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import msgspec
 
 from contract.errors import Fault, InvalidInput, Malformed
 from contract.telemetry import Limits
-from predictor.reading import SignatureOf, read_batch
+from predictor.ingestion.reading import SignatureOf, read_batch
 from store.errors import StoreUnavailable
 from store.parquet import EncodedBatch
 
@@ -75,7 +75,7 @@ _reply_decoder: msgspec.msgpack.Decoder[_Reply] = msgspec.msgpack.Decoder(_Reply
 
 
 class ReadingProcess:
-    """Reads bodies as :func:`predictor.reading.read_batch` does: small ones here, large ones in the child.
+    """Reads bodies as :func:`predictor.ingestion.reading.read_batch` does: small ones here, large ones in the child.
 
     Args:
         small_bytes: up to this size a body is read here: passing it on would take longer.
@@ -160,7 +160,7 @@ class ReadingProcess:
         if self._process is not None and self._process.poll() is not None:
             self._end()
         if self._process is None:
-            command = [sys.executable, "-m", "predictor.reading_process"]
+            command = [sys.executable, "-m", "predictor.ingestion.reading_process"]
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - our own program
         return self._process
 

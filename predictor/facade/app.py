@@ -10,11 +10,11 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
 from contract.errors import ContractError
-from predictor.docs_page import docs_asset, docs_page
 from predictor.errors import PredictorError
-from predictor.openapi import document
-from predictor.request_context import RequestContext
-from predictor.routes import Routes, Services, problem_response
+from predictor.facade.docs_page import docs_asset, docs_page
+from predictor.facade.openapi import document
+from predictor.facade.request_context import RequestContext
+from predictor.facade.routes import Routes, Services, problem_response
 from store.errors import StoreError
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]

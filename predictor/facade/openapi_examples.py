@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from predictor.answers import (
+from predictor.facade.answers import (
     Accepted,
     Dependencies,
     Dependency,

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import msgspec
 
-from predictor.answers import Dependencies, Health, Liveness, Readiness, ServedModel
-from predictor.dependencies import DependencyWatch
-from predictor.loaded_versions import LoadedVersions
+from predictor.facade.answers import Dependencies, Health, Liveness, Readiness, ServedModel
+from predictor.models.loaded_versions import LoadedVersions
+from predictor.observability.dependencies import DependencyWatch
 from predictor.problems import Answer
 
 

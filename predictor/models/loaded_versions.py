@@ -14,9 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from predictor.errors import NotLoadable, NotServed
-from predictor.metrics import Metrics
+from predictor.models.version_reader import LoadedVersion, VersionReader
+from predictor.observability.metrics import Metrics
 from predictor.threads import Threads
-from predictor.version_reader import LoadedVersion, VersionReader
 from predictor.waiting import Changes
 from store.errors import StoreUnavailable
 from store.serving import ServedVersion

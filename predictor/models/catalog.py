@@ -9,11 +9,11 @@ import msgspec
 from contract.errors import CorruptArtifact
 from contract.manifest import Manifest
 from contract.names import is_model_name
-from predictor.answers import Model, Models, ModelVersion, Versions
-from predictor.loaded_versions import LoadedVersions
+from predictor.facade.answers import Model, Models, ModelVersion, Versions
+from predictor.models.loaded_versions import LoadedVersions
+from predictor.models.version_reader import VersionReader
 from predictor.problems import Answer
 from predictor.threads import Threads
-from predictor.version_reader import VersionReader
 from store.errors import ObjectMissing
 from store.model_store import ModelStore
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from predictor.loaded_versions import LoadedVersions
+from predictor.models.loaded_versions import LoadedVersions
 from predictor.threads import Threads
 from store.errors import StoreUnavailable
 from store.notifications import Notifications

@@ -17,13 +17,13 @@ import msgspec
 
 from contract import json_logs
 from contract.telemetry import Limits
-from predictor import answers
-from predictor.batch_watch import BatchWatch
 from predictor.errors import TrainingFailed, UnknownJob
-from predictor.loaded_versions import LoadedVersions
-from predictor.metrics import Metrics
+from predictor.facade import answers
+from predictor.ingestion.batch_watch import BatchWatch
+from predictor.ingestion.reading_process import ReadingProcess
+from predictor.models.loaded_versions import LoadedVersions
+from predictor.observability.metrics import Metrics
 from predictor.problems import Answer, answer_of
-from predictor.reading_process import ReadingProcess
 from predictor.threads import Threads
 from predictor.waiting import first_of
 from store.errors import SignatureMismatch, StoreUnavailable
@@ -53,7 +53,7 @@ class Waits:
 
 
 class IngestService:
-    """Answers ``POST /ingest`` and ``GET /ingest/{job}``; idempotency keys are :mod:`predictor.idempotency`'s.
+    """Answers ``POST /ingest`` and ``GET /ingest/{job}``; idempotency keys are :mod:`.idempotency`.s.
 
     Args:
         log: the log of batches.

@@ -14,7 +14,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from predictor.score_histogram import ScoreHistogram
+from predictor.observability.score_histogram import ScoreHistogram
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 # From a lone record (well below a millisecond) to an ingest that waits for its training.

@@ -6,8 +6,8 @@ import asyncio
 import math
 from collections.abc import Callable
 
-from predictor.answers import Dependencies, Dependency
-from predictor.metrics import Metrics
+from predictor.facade.answers import Dependencies, Dependency
+from predictor.observability.metrics import Metrics
 from predictor.threads import Threads
 from store.errors import StoreUnavailable
 from store.objects import ObjectStore

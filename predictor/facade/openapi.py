@@ -14,8 +14,9 @@ import msgspec
 
 from contract.errors import InvalidInput, Malformed, TooLarge
 from contract.telemetry import IngestBody, ScoreRecord
-from predictor import answers, errors
-from predictor import openapi_examples as examples
+from predictor import errors
+from predictor.facade import answers
+from predictor.facade import openapi_examples as examples
 from predictor.problems import CONTENT_TYPE, INTERNAL, KINDS, METHOD_NOT_ALLOWED, NOT_FOUND, Kind, Problem
 from store.errors import StoreUnavailable
 

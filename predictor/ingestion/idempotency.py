@@ -11,7 +11,7 @@ from typing import Any
 
 from contract.digests import digest_of
 from predictor.errors import BadHeader, KeyBusy, KeyReused
-from predictor.ingest_service import IngestService
+from predictor.ingestion.ingest_service import IngestService
 from predictor.problems import Answer
 from predictor.threads import Threads
 from store.errors import KeyInUse, StoreUnavailable

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contract import json_logs
 from predictor.errors import ShuttingDown
-from predictor.metrics import Metrics
+from predictor.observability.metrics import Metrics
 from predictor.problems import Answer, answer_of
 
 _access = logging.getLogger("predictor.access")

@@ -1,0 +1,1 @@
+"""Taking batches in: reading, storing once, waiting for their training."""
