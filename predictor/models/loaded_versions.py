@@ -234,11 +234,11 @@ class LoadedVersions:
     def _shrink(self, *, keep: Key) -> None:
         """Drop the least recently used versions until the bound holds; never a default, nor ``keep``."""
         held = {(loaded.model, loaded.version) for loaded in self._defaults.values()} | {keep}
-        total = sum(loaded.forest.nbytes for loaded in self._resident.values())
+        total = sum(loaded.nbytes for loaded in self._resident.values())
         for key in [key for key in self._resident if key not in held]:
             if total <= self._memory_bytes:
                 break
-            total -= self._resident.pop(key).forest.nbytes
+            total -= self._resident.pop(key).nbytes
             self._metrics.forget_version(*key)
         self._metrics.loaded_versions.set(len(self._resident))
         self._metrics.loaded_bytes.set(total)

@@ -11,6 +11,7 @@ from contract.manifest import Manifest
 from contract.names import DEFAULT_MODEL, is_model_name
 from contract.version_ids import is_version_id
 from predictor.errors import NotLoadable, UnknownModel, UnknownVersion
+from scoring.kernel import Scorer, scorer
 from store.errors import ObjectMissing
 from store.model_store import ModelStore
 
@@ -25,6 +26,12 @@ class LoadedVersion:
     version: str
     digest: str
     forest: Forest
+    scorer: Scorer
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the version takes, in bytes."""
+        return self.forest.nbytes + self.scorer.nbytes
 
 
 class VersionReader:
@@ -51,7 +58,8 @@ class VersionReader:
         except CorruptArtifact as error:
             raise NotLoadable(f"version {version} of model {model!r}: {error}") from error
         try:
-            return LoadedVersion(model, version, manifest.forest.digest, self._forest(manifest))
+            forest = self._forest(manifest)
+            return LoadedVersion(model, version, manifest.forest.digest, forest, scorer(forest))
         except (CorruptArtifact, ObjectMissing) as error:
             raise NotLoadable(f"version {version} of model {model!r}: {error}") from error
 
