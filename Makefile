@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.12 python3 python3.13 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help run test smoke check format bench durability env-example lock clean
+.PHONY: help run test smoke check format bench fuzz soak durability env-example lock clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1mmake %-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,12 @@ format: $(VENV)/.dev ## Let ruff fix and format what it can
 bench: $(VENV)/.dev ## Run the benchmarks and write benchmarks/results.json
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+fuzz: $(VENV)/.dev ## Send a server and the parsers what nobody should; FUZZ_SECONDS=1200 for a whole run
+	@$(BIN)/python -m fuzz $(ARGS)
+
+soak: $(VENV)/.dev ## Send a server millions of requests of every kind and watch its memory; SOAK_REQUESTS=10000000
+	@$(BIN)/python -m soak $(ARGS)
+
 durability: $(VENV)/.dev ## Kill a loaded server 50 times with SIGKILL and count what was lost
 	@$(BIN)/python -m benchmarks.durability $(ARGS)
 
@@ -56,7 +62,7 @@ lock: $(UV) ## Renew requirements/*.txt (UPGRADE=1 takes newer versions)
 		$(COMPILE) --extra $$extra -c requirements/dev.txt -o requirements/$$extra.txt; done
 
 clean: ## Remove what make built (not your data in .telltale/)
-	rm -rf $(VENV) $(TOOLS) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(TOOLS) build *.egg-info scoring/_kernel*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(UV):
@@ -77,7 +83,7 @@ $(VENV)/bin/python: | $(UV)
 	@$(UV) venv --quiet --allow-existing --no-python-downloads --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV)
 
 # One environment, filled as far as the command needs; the stamp is older than its lock when that changes.
-$(VENV)/.%: requirements/%.txt pyproject.toml | $(VENV)/bin/python
+$(VENV)/.%: requirements/%.txt pyproject.toml setup.py $(wildcard scoring/*.c scoring/*.h) | $(VENV)/bin/python
 	@echo "==> installing requirements/$*.txt (the first time this downloads a few hundred MB)"
 	@VIRTUAL_ENV=$(VENV) $(UV) pip install --require-hashes -r requirements/$*.txt
 	@VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --no-deps --editable .

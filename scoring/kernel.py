@@ -24,7 +24,7 @@ from scoring.reference import decision_function
 
 _logger = logging.getLogger(__name__)
 _NUMPY = "numpy"
-_LARGEST = float(np.finfo(np.float32).max)
+_LARGEST = np.float64(np.finfo(np.float32).max)
 
 
 class Scorer(Protocol):
@@ -32,7 +32,7 @@ class Scorer(Protocol):
 
     @property
     def kernel(self) -> str:
-        """Which code walks: ``c-avx512``, ``c-avx2``, ``c`` or ``numpy``."""
+        """Which code scores blocks of rows: ``c-avx2``, ``c`` or ``numpy``."""
 
     @property
     def n_features(self) -> int:
@@ -74,10 +74,10 @@ def scorer(forest: Forest, *, kernel: str | None = None) -> Scorer:
 
     Args:
         forest: a forest whose structure was checked.
-        kernel: one of :func:`kernels`; None takes the first.
+        kernel: one of :func:`kernels`; None takes the first. A forest that is too large for it gets the next.
 
     Raises:
-        ValueError: this machine does not have that kernel.
+        ValueError: this machine does not have that kernel, or the forest's structure is damaged.
 
     """
     if kernel is not None and kernel not in kernels():
@@ -85,17 +85,21 @@ def scorer(forest: Forest, *, kernel: str | None = None) -> Scorer:
     extension = _extension()
     if extension is None or kernel == _NUMPY:
         return _NumpyScorer(forest)
-    made: Scorer = extension.Scorer(
-        threshold=forest.threshold,
-        feature=forest.feature,
-        child=forest.child,
-        leaf_value=forest.leaf_value,
-        root=forest.root,
-        n_features=forest.n_features,
-        normalizer=forest.normalizer,
-        offset=forest.offset,
-        kernel=kernel,
-    )
+    try:
+        made: Scorer = extension.Scorer(
+            threshold=forest.threshold,
+            feature=forest.feature,
+            child=forest.child,
+            leaf_value=forest.leaf_value,
+            root=forest.root,
+            n_features=forest.n_features,
+            normalizer=forest.normalizer,
+            offset=forest.offset,
+            kernel=kernel,
+        )
+    except OverflowError as limit:
+        _logger.warning("scoring this forest with numpy, about 80 times slower: %s", limit)
+        return _NumpyScorer(forest)
     return made
 
 
@@ -118,8 +122,8 @@ def first_bad(X: NDArray[Any]) -> tuple[int, int] | None:
 
     """
     extension = _extension()
-    if extension is not None and X.dtype in (np.float64, np.float32):
-        flat: int = extension.first_bad(np.ascontiguousarray(X))
+    if extension is not None:
+        flat: int = extension.first_bad(X)
     else:
         bad = ~(np.abs(X) <= _LARGEST)
         flat = int(bad.argmax()) if bad.any() else -1
@@ -142,7 +146,7 @@ class _NumpyScorer:
         if len(values) != self.n_features:
             raise ValueError(f"a record of {self.n_features} features is expected; got {len(values)}")
         try:
-            row = np.array(array("d", values))
+            row = np.array(array("d", tuple(values)))
         except OverflowError as huge:
             raise OutOfRange("a value is beyond float32's range") from huge
         bad = first_bad(row[None])
@@ -161,7 +165,7 @@ def _extension() -> ModuleType | None:
         from scoring import _kernel  # noqa: PLC0415 -- its absence must be heard of once logging is configured
     except ImportError as absence:
         _logger.warning(
-            "scoring with numpy, about 100 times slower: the C extension is not there (%s); "
+            "scoring with numpy, about 80 times slower: the C extension is not there (%s); "
             "install a C compiler and Python's headers, then install telltale again",
             absence,
         )

@@ -7,6 +7,8 @@ bit, and the row that sets the offset has a decision function of exactly 0: ther
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +18,7 @@ from contract.forest_file import Forest
 _BLOCK = 256
 
 
-def decision_function(forest: Forest, X: NDArray[np.float64]) -> NDArray[np.float64]:
+def decision_function(forest: Forest, X: NDArray[Any]) -> NDArray[np.float64]:
     """Return the decision function of each row; below 0 is anomalous.
 
     Args:
