@@ -42,6 +42,11 @@ def of_score(body: object, refusal: str) -> InvalidInput:
     return _gathered(_record_faults(body, "", _SCORE_FIELDS), refusal)
 
 
+def of_score_line(record: object, refusal: str, place: int) -> InvalidInput:
+    """Return the error for one record of many, which the decoder refused with ``refusal``."""
+    return _gathered(_record_faults(record, f"/{place}", _SCORE_FIELDS), refusal)
+
+
 def escaped(name: str) -> str:
     """Return ``name`` as a reference token of a JSON pointer (RFC 6901)."""
     return shown(name.replace("~", "~0").replace("/", "~1"))

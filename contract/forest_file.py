@@ -133,6 +133,8 @@ def decode_forest(data: bytes, *, digest: str) -> Forest:
     except (KeyError, TypeError, ValueError, AttributeError) as lack:
         raise CorruptArtifact(f"the forest file's metadata is incomplete: {lack!r}") from lack
     check_structure(forest)
+    # Far below 0 path lengths would make scores infinite, which JSON cannot say.
+    _require(((bool(np.all(forest.leaf_value >= 0)), "a leaf's path length is below 0"),))
     return forest
 
 

@@ -47,9 +47,9 @@ class Record(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 class ScoreRecord(Record, forbid_unknown_fields=True, gc=False):
-    """A record to score, by the model and version that it names or by the defaults."""
+    """A record to score, by the model and version that it names or by the server's defaults."""
 
-    model: str = DEFAULT_MODEL
+    model: str | None = None
     model_version: str | None = None
 
 
@@ -85,6 +85,7 @@ class Batch:
 
 _ingest_decoder = msgspec.json.Decoder(IngestBody)
 _score_decoder = msgspec.json.Decoder(ScoreRecord | list[ScoreRecord])
+_record_decoder = msgspec.json.Decoder(ScoreRecord)
 
 
 def decode_ingest(body: bytes, *, now: datetime, limits: Limits) -> IngestBody:
@@ -129,6 +130,51 @@ def decode_score(body: bytes, *, now: datetime, limits: Limits) -> tuple[list[Sc
     _check_count(len(decoded), "", limits)
     check_records(decoded, "", now=now, limits=limits)
     return decoded, True
+
+
+def decode_record(body: bytes, *, latest: datetime, limits: Limits) -> ScoreRecord | None:
+    """Decode a lone record of ``POST /score``; None if anything is wrong with it, which :func:`decode_score` can tell.
+
+    Args:
+        body: the request's body.
+        latest: the latest time stamp that may come.
+        limits: what one request may hold.
+
+    """
+    try:
+        record = _record_decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return record if _is_ok(record, latest, limits) else None
+
+
+def decode_score_lines(body: bytes, *, now: datetime, limits: Limits) -> list[ScoreRecord]:
+    """Decode and check records that come one on each line (NDJSON); places are counted from 0.
+
+    Raises:
+        Malformed: a line is not JSON in UTF-8.
+        InvalidInput: a line is JSON and breaks a rule; every fault names its place.
+
+    """
+    try:
+        records = _record_decoder.decode_lines(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as refusal:
+        raise _bad_line(body, refusal) from None
+    _check_count(len(records), "", limits)
+    check_records(records, "", now=now, limits=limits)
+    return records
+
+
+def _bad_line(body: bytes, refusal: Exception) -> Malformed | InvalidInput:
+    """Find the first line that does not decode, and say what is wrong with it."""
+    for number, line in enumerate(one for one in body.splitlines() if one.strip()):
+        try:
+            _record_decoder.decode(line)
+        except msgspec.ValidationError as fault:
+            return diagnosis.of_score_line(_parsed(line), str(fault), number)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
+            return Malformed(f"line {number + 1}: {malformed(fault, line)}")
+    return malformed(refusal, body)
 
 
 def malformed(refusal: Exception, body: bytes) -> Malformed:
@@ -179,17 +225,7 @@ def check_records(records: Sequence[Record], pointer: str | None, *, now: dateti
     faults: list[Fault] = []
     more = 0
     for index, record in enumerate(records):
-        try:
-            ok = (
-                EARLIEST <= record.timestamp <= latest
-                and 0 < len(record.vehicle_id) <= limits.id_characters
-                and record.vehicle_id.isprintable()
-                and (record.feature_vector is None) != (record.features is None)
-                and (not isinstance(record, ScoreRecord) or is_model_name(record.model))
-            )
-        except TypeError:  # a time without a zone does not compare
-            ok = False
-        if ok:
+        if _is_ok(record, latest, limits):
             continue
         if len(faults) < diagnosis.FAULTS_SHOWN:
             place = "" if pointer is None else f"{pointer}/{index}"
@@ -198,6 +234,21 @@ def check_records(records: Sequence[Record], pointer: str | None, *, now: dateti
             more += 1
     if faults:
         raise InvalidInput(faults, more=more)
+
+
+def _is_ok(record: Record, latest: datetime, limits: Limits) -> bool:
+    """Tell whether a record keeps every rule that does not depend on its model."""
+    name = record.vehicle_id
+    try:
+        return (
+            EARLIEST <= record.timestamp <= latest
+            and 0 < len(name) <= limits.id_characters
+            and name.isprintable()
+            and (record.feature_vector is None) != (record.features is None)
+            and (type(record) is not ScoreRecord or record.model is None or is_model_name(record.model))
+        )
+    except TypeError:  # a time without a zone does not compare
+        return False
 
 
 def _record_fault(record: Record, place: str, *, latest: datetime, limits: Limits) -> Fault:
@@ -218,7 +269,7 @@ def _record_fault(record: Record, place: str, *, latest: datetime, limits: Limit
         hours = limits.ahead.total_seconds() / 3600
         detail = f"must not be more than {hours:g} h ahead of the server's clock; got {time.isoformat()}"
         return Fault(f"{place}/timestamp", detail, time.isoformat(), latest.isoformat())
-    if isinstance(record, ScoreRecord) and not is_model_name(record.model):
+    if isinstance(record, ScoreRecord) and record.model is not None and not is_model_name(record.model):
         return _bad_model_name(f"{place}/model", record.model)
     came = "neither" if record.features is None else "both"
     return Fault(place, f"must have either feature_vector or features; got {came}", came)
