@@ -7,7 +7,8 @@
     ├── SignatureMismatch    a batch's features are not those of its model
     └── KeyInUse             an idempotency key was seen before; its record says with what and how it ended
 
-psycopg's errors and the operating system's become these at the adapters; nothing above sees them.
+psycopg's errors (:func:`store.postgres.postgres_errors`) and the operating system's become these at the adapters; nothing
+above sees them. No database library is imported here, because scoring needs none.
 """
 
 from __future__ import annotations
@@ -15,9 +16,6 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import psycopg
-import psycopg_pool
 
 
 class StoreError(Exception):
@@ -54,17 +52,6 @@ class KeyInUse(StoreError):
 
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-
-
-@contextmanager
-def postgres_errors() -> Iterator[None]:
-    """Turn psycopg's errors of a gone, stopping or full server into StoreUnavailable."""
-    try:
-        yield
-    except psycopg.errors.DiskFull as error:
-        raise StoreUnavailable("PostgreSQL's disk is full: free some space", retry_after=30) from error
-    except (psycopg.OperationalError, psycopg.InterfaceError, psycopg_pool.PoolTimeout) as error:
-        raise StoreUnavailable("PostgreSQL does not answer") from error
 
 
 @contextmanager

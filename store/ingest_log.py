@@ -21,9 +21,9 @@ from contract.digests import digest_of
 from contract.names import batch_key
 from contract.telemetry import Batch
 from contract.version_ids import next_version_id
+from store.encoded_batch import EncodedBatch
 from store.errors import KeyInUse, SignatureMismatch, StoreUnavailable
 from store.objects import ObjectStore
-from store.parquet import EncodedBatch, decode_batch
 from store.postgres import Connection, Postgres
 from store.queue import TrainingQueue
 
@@ -211,6 +211,9 @@ class IngestLog:
 
     def read(self, row: BatchRow) -> Batch:
         """Return a batch's records, checked against the digest in the log."""
+        # Imported by those alone who read batches: a predictor has no use for Parquet's 30 MB.
+        from store.parquet import decode_batch  # noqa: PLC0415
+
         return decode_batch(self._objects.read(row.object_key, digest=row.digest))
 
     def start_training(self, batch_id: str) -> None:

@@ -16,8 +16,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from store.errors import postgres_errors
-from store.postgres import SCHEMA
+from store.postgres import SCHEMA, postgres_errors
 
 # Any numbers, the same for all: two processes that migrate at once take turns.
 _LOCK = 7_355_608

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -13,18 +12,9 @@ from numpy.typing import NDArray
 
 from contract.errors import CorruptArtifact
 from contract.telemetry import Batch
+from store.encoded_batch import EncodedBatch
 
 _OWN = ("vehicle_id", "timestamp")
-
-
-@dataclass(frozen=True)
-class EncodedBatch:
-    """A batch as it is stored: ``data`` is the Parquet file, the rest is what the log keeps beside it."""
-
-    model: str
-    feature_names: tuple[str, ...]
-    record_count: int
-    data: bytes
 
 
 def encode_batch(batch: Batch) -> EncodedBatch:

@@ -8,9 +8,9 @@ from typing import Any
 
 import psycopg
 from psycopg.rows import TupleRow
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
-from store.errors import postgres_errors
+from store.errors import StoreUnavailable
 
 SCHEMA = "telltale"
 Connection = psycopg.Connection[TupleRow]
@@ -63,3 +63,14 @@ def connection_options() -> dict[str, Any]:
         "connect_timeout": 3,
         "application_name": "telltale",
     }
+
+
+@contextmanager
+def postgres_errors() -> Iterator[None]:
+    """Turn psycopg's errors of a gone, stopping or full server into StoreUnavailable."""
+    try:
+        yield
+    except psycopg.errors.DiskFull as error:
+        raise StoreUnavailable("PostgreSQL's disk is full: free some space", retry_after=30) from error
+    except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
+        raise StoreUnavailable("PostgreSQL does not answer") from error

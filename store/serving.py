@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
-
 from psycopg.rows import class_row
 
 from store.postgres import Postgres
+from store.served_version import ServedVersion
 
 SERVED_CHANNEL = "telltale_served"
-
-
-@dataclass(frozen=True)
-class ServedVersion:
-    """A model's default version, its artefact digest, and since when it is the default."""
-
-    model: str
-    version: str
-    digest: str
-    since: datetime
 
 
 class ServedVersions:

@@ -12,8 +12,7 @@ from contextlib import contextmanager
 
 import psycopg
 
-from store.errors import postgres_errors
-from store.postgres import connection_options
+from store.postgres import connection_options, postgres_errors
 from trainer.errors import AttemptRunning
 
 Check = Callable[[], None]

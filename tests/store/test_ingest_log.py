@@ -12,10 +12,11 @@ import pytest
 
 from contract.errors import CorruptArtifact
 from contract.telemetry import Batch
+from store.encoded_batch import EncodedBatch
 from store.errors import KeyInUse, SignatureMismatch, StoreUnavailable
 from store.ingest_log import IdempotencyKey, IngestLog
 from store.local_objects import LocalObjectStore
-from store.parquet import EncodedBatch, decode_batch, encode_batch
+from store.parquet import decode_batch, encode_batch
 from store.postgres import Postgres, connection_options
 from store.queue import TrainingQueue, depth
 

@@ -18,7 +18,7 @@ def test_a_fresh_database_has_the_tables_and_the_queue(database_url: str) -> Non
 def test_migrating_again_changes_nothing(database_url: str) -> None:
     migrate(database_url)
     with psycopg.connect(database_url, **connection_options()) as connection:
-        assert connection.execute("SELECT version_num FROM schema_version").fetchall() == [("0001",)]
+        assert connection.execute("SELECT version_num FROM schema_version").fetchall() == [("0003",)]
 
 
 def test_a_libpq_url_becomes_one_that_names_the_driver() -> None:
