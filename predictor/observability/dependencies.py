@@ -23,7 +23,7 @@ _SILENT = f"has not answered within {_PATIENCE_SECONDS:g} s"
 class DependencyWatch:
     """Looks at PostgreSQL and the object store, and sets their metrics."""
 
-    def __init__(self, postgres: Postgres, objects: ObjectStore, threads: Threads, metrics: Metrics) -> None:
+    def __init__(self, postgres: Postgres | None, objects: ObjectStore, threads: Threads, metrics: Metrics) -> None:
         self._postgres = postgres
         self._objects = objects
         self._threads = threads
@@ -65,6 +65,8 @@ class DependencyWatch:
             self._metrics.queue_depth.set(math.nan)
 
     def _ask_postgres(self) -> str:
+        if self._postgres is None:
+            return "none is configured, and none is needed to score"
         with self._postgres.transaction() as connection:
             waiting = depth(connection)
         self._metrics.queue_depth.set(waiting)

@@ -1,6 +1,13 @@
-"""The predictor's Prometheus metrics: one object, passed to whoever counts something."""
+"""The predictor's Prometheus metrics: one object, passed to whoever counts something.
+
+What every request counts is a tally (:mod:`.request_tally`, :mod:`.version_tally`); what happens now and then is an
+ordinary counter or gauge; what others keep in their own integers is read when someone scrapes (:mod:`.readings`).
+"""
 
 from __future__ import annotations
+
+import time
+from collections.abc import Callable
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -8,44 +15,45 @@ from prometheus_client import (
     Counter,
     Gauge,
     GCCollector,
-    Histogram,
     PlatformCollector,
     ProcessCollector,
     generate_latest,
 )
 
-from predictor.observability.score_histogram import ScoreHistogram
+from predictor.observability.readings import Read, Reading
+from predictor.observability.request_tally import CallTally, RequestTally
+from predictor.observability.security_metrics import SecurityMetrics
+from predictor.observability.version_tally import VersionTallies
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-# From a lone record (well below a millisecond) to an ingest that waits for its training.
-_LATENCY = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-# The decision function lies within ±0.5 and turns anomalous below 0, where the buckets are finest.
-_SCORES = (-0.4, -0.3, -0.2, -0.15, -0.1, -0.05, -0.02, 0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
 _VERSION = ("model", "model_version")
 
 
 class Metrics:
-    """All metrics, in a registry of their own, so that two predictors in one process do not mix theirs."""
+    """All metrics, in a registry of their own, so that two predictors in one process do not mix theirs.
 
-    def __init__(self) -> None:
+    Args:
+        clock: seconds that never go back; for the window of the flag rate.
+
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        self.requests = self._counter("http_requests", "Requests.", "method", "route", "status")
-        self.errors = self._counter("http_errors", "Requests answered 4xx or 5xx.", "route", "status")
-        self.latency = self._histogram("http_request_seconds", "Time to the end of the answer.", _LATENCY, "route")
-        self.score_requests = self._counter("score_requests", "Score requests by who answered.", *_VERSION)
-        self.score_latency = self._histogram("score_seconds", "Time to score a request.", _LATENCY, *_VERSION)
-        self.scored = self._counter("scored_records", "Records scored.", *_VERSION)
-        self.flagged = self._counter("flagged_records", "Records found anomalous.", *_VERSION)
-        self.scores = ScoreHistogram("telltale_anomaly_score", "Decision function of scored records.", _SCORES)
-        self.registry.register(self.scores)
+        self.http = RequestTally()
+        self.grpc = CallTally()
+        self.versions = VersionTallies(clock)
+        for tally in (self.http, self.grpc, self.versions):
+            self.registry.register(tally)
+        self.security = SecurityMetrics(self.registry)
         self.loaded_versions = self._gauge("loaded_versions", "Model versions in memory.")
         self.loaded_bytes = self._gauge("loaded_bytes", "Memory that the loaded forests take.")
         self.default_version = self._gauge("default_version", "1 for the version that is a model's default.", *_VERSION)
         self.load_failing = self._gauge("model_load_failing", "1 while a new default cannot be loaded.", "model")
         self.load_failures = self._counter("model_load_failures", "Loads that failed.", "model")
+        self.kernel = self._gauge("kernel_info", "1 for the kernel that scores.", "kernel")
         self.batches = self._counter("ingest_batches", "Batches accepted.", "model")
         self.records = self._counter("ingest_records", "Records accepted.", "model")
         self.ingest_outcomes = self._counter("ingest_outcomes", "How ingests were answered.", "outcome")
@@ -54,12 +62,26 @@ class Metrics:
 
     def forget_version(self, model: str, version: str) -> None:
         """Drop the series of a version that left memory, so that series do not pile up."""
-        for metric in (self.score_requests, self.score_latency, self.scored, self.flagged):
-            metric.remove_by_labels({"model": model, "model_version": version})
-        self.scores.forget(model, version)
+        self.versions.forget(model, version)
+
+    def count(self, name: str, what: str, read: Read, *, label: str | None = None) -> None:
+        """Expose a counter ``telltale_{name}_total`` that is read at each scrape.
+
+        Args:
+            name: its name without prefix and suffix.
+            what: its help text.
+            read: returns it, or one for each value of ``label``; any thread may call it, and it never goes down.
+            label: the label's name, where there is one.
+
+        """
+        self.registry.register(Reading("counter", f"telltale_{name}", what, read, label))
+
+    def gauge(self, name: str, what: str, read: Read, *, label: str | None = None) -> None:
+        """Expose a gauge ``telltale_{name}`` that is read at each scrape; as :meth:`count`, but it may go down."""
+        self.registry.register(Reading("gauge", f"telltale_{name}", what, read, label))
 
     def render(self) -> bytes:
-        """Return all metrics in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format; any thread may call it."""
         return generate_latest(self.registry)
 
     def _counter(self, name: str, what: str, *labels: str) -> Counter:
@@ -67,6 +89,3 @@ class Metrics:
 
     def _gauge(self, name: str, what: str, *labels: str) -> Gauge:
         return Gauge(f"telltale_{name}", what, labels, registry=self.registry)
-
-    def _histogram(self, name: str, what: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-        return Histogram(f"telltale_{name}", what, labels, buckets=buckets, registry=self.registry)
