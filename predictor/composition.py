@@ -1,47 +1,202 @@
-"""The predictor's parts put together from its settings; nothing is opened before the application starts."""
+"""The predictor's parts put together from its settings; nothing is opened before the application starts.
+
+In two stages, so that a process answers ``/score`` within its first second: what scores is put together here, and what
+takes longer to import (the facade, the whole protocol, gRPC, PostgreSQL) by :mod:`predictor.late_composition`, in a
+thread, while requests are being answered already.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+import logging
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from predictor.facade.app import build_app
-from predictor.facade.health import HealthService
-from predictor.facade.routes import Services
-from predictor.hotpath.scoring_service import ScoringService
-from predictor.ingestion.batch_watch import BatchWatch
-from predictor.ingestion.idempotency import IdempotentIngest
-from predictor.ingestion.ingest_service import IngestService, Waits
-from predictor.ingestion.reading_process import ReadingProcess
-from predictor.models.catalog import Catalog
-from predictor.models.following import ServedFollower
+from contract.names import DEFAULT_MODEL
+from predictor.errors import CannotListen
+from predictor.hotpath.driver import Driver, DriverParts, InferenceProtocol
+from predictor.hotpath.express_lane import ExpressLane
+from predictor.hotpath.frame import Frame
+from predictor.hotpath.late import Late
+from predictor.hotpath.observer import RequestObserver
+from predictor.hotpath.score_batch import BatchScoring
+from predictor.hotpath.score_route import ScoreRoute
 from predictor.models.loaded_versions import LoadedVersions
+from predictor.models.pinned import PinnedVersion
 from predictor.models.version_reader import VersionReader
-from predictor.observability.dependencies import DependencyWatch
+from predictor.observability.access_log import AccessLog
 from predictor.observability.metrics import Metrics
+from predictor.observability.prediction_log import PredictionLog
+from predictor.observability.recording import Recording
+from predictor.observability.tracing import Tracing, TracingConfig, is_asked_for
+from predictor.security.composition import Security, build_security
+from predictor.security.cors import Cors
 from predictor.settings import PredictorSettings
 from predictor.threads import Threads
-from store.ingest_log import IngestLog
+from scoring.kernel import kernel_name
+from store.late_table import LateTable
 from store.local_objects import LocalObjectStore
 from store.model_store import ModelStore
-from store.postgres import Postgres
-from store.queue import TrainingQueue
-from store.serving import ServedVersions
 
+if TYPE_CHECKING:
+    from predictor.late_composition import LateParts
+
+_log = logging.getLogger(__name__)
 _CLOSING_SECONDS = 2.5
 
 
-@dataclass(frozen=True)
-class Predictor:
-    """The application, and the event that tells its waiting requests that the server stops."""
+@dataclass
+class Early:
+    """What is there from the start, and what the later parts are built on."""
 
-    app: FastAPI
-    stopping: asyncio.Event
+    settings: PredictorSettings
+    objects: LocalObjectStore
+    models: ModelStore
+    reader: VersionReader
     loaded: LoadedVersions
+    threads: Threads
+    metrics: Metrics
+    security: Security
+    recording: Recording
+    prediction_table: LateTable | None
+    tracing: Tracing | None
+    frame: Frame
+    score: ScoreRoute
+    default_model: str
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Predictor:
+    """The application and its life.
+
+    Args:
+        early: what is there from the start.
+        pinned: loads the pinned version, if one is.
+        access_log: is flushed in the end.
+        prediction_log: is flushed in the end.
+
+    """
+
+    def __init__(
+        self,
+        early: Early,
+        pinned: PinnedVersion | None,
+        access_log: AccessLog | None,
+        prediction_log: PredictionLog | None,
+    ) -> None:
+        self.early = early
+        self.failure: Exception | None = None
+        self.on_failure: Callable[[], None] = _nothing
+        self._pinned = pinned
+        self._access_log = access_log
+        self._prediction_log = prediction_log
+        self._protocol: Late[InferenceProtocol] = Late()
+        self.facade: Late[ASGIApp] = Late()
+        self._late: LateParts | None = None
+        self._building: asyncio.Task[None] | None = None
+        self.express = ExpressLane(early.score, self._protocol, early.frame)
+        self.app: ASGIApp = Driver(
+            DriverParts(
+                early.score, self._protocol, self.facade, early.frame, early.settings.max_body_bytes, self._lifespan
+            )
+        )
+
+    @property
+    def loaded(self) -> LoadedVersions:
+        """The versions in memory."""
+        return self.early.loaded
+
+    @property
+    def stopping(self) -> asyncio.Event:
+        """Set when the server stops: what waits gives up."""
+        return self.early.stopping
+
+    @property
+    def grpc_port(self) -> int:
+        """The port that gRPC listens on; 0 before it does."""
+        return self._late.grpc_port if self._late is not None else 0
+
+    async def start(self) -> None:
+        """Begin: load, and build what comes later."""
+        if self._access_log is not None:
+            self._access_log.start()
+        if self.early.tracing is not None:
+            self.early.tracing.start()
+        if self._prediction_log is not None:
+            self._prediction_log.start()
+        if self._pinned is not None:
+            self._pinned.start()
+        self._building = asyncio.ensure_future(self._build())
+        await self.early.security.authentication.start()
+
+    async def stop(self) -> None:
+        """End everything, within a bound: what hangs with a store is left behind, the process ends anyway."""
+        self.early.stopping.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSING_SECONDS):
+                await self._stop_parts()
+        if self._late is not None:
+            self._late.reading.close()
+        self.early.threads.close()
+        if self._access_log is not None:
+            self._access_log.stop()
+
+    async def _stop_parts(self) -> None:
+        if self._building is not None:
+            self._building.cancel()
+            await asyncio.gather(self._building, return_exceptions=True)
+        if self._late is not None:
+            await self._late.stop()
+        if self._pinned is not None:
+            await self._pinned.stop()
+        await asyncio.gather(self.early.loaded.stop(), self.early.security.authentication.stop())
+        if self._prediction_log is not None:
+            await asyncio.to_thread(self._prediction_log.stop, seconds=1.5)
+        if self._late is not None:
+            await self._late.close_stores()
+        if self.early.tracing is not None:
+            await asyncio.to_thread(self.early.tracing.stop)
+
+    async def _build(self) -> None:
+        try:
+            # Imported in a thread: it takes a second or two, and requests are being answered meanwhile.
+            late = await asyncio.to_thread(import_module, "predictor.late_composition")
+            parts: LateParts = await asyncio.to_thread(late.LateParts, self.early)
+            self._late = parts
+            await parts.start()
+        except asyncio.CancelledError:
+            raise
+        except Exception as failure:  # noqa: BLE001 - whatever it is, it ends the process
+            self._fail(failure)
+        else:
+            self._protocol.set(parts.protocol)
+            self.facade.set(parts.facade)
+
+    def _fail(self, failure: Exception) -> None:
+        """End the process: half a server would look ready to nobody and serve somebody."""
+        if not isinstance(failure, CannotListen):
+            _log.error("the server could not be built", exc_info=failure)
+        self.failure = failure
+        self._protocol.fail(failure)
+        self.facade.fail(failure)
+        self.on_failure()
+
+    async def _lifespan(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await self.start()
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self.stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
 
 
 def build(settings: PredictorSettings) -> Predictor:
@@ -49,52 +204,79 @@ def build(settings: PredictorSettings) -> Predictor:
 
     Raises:
         StoreUnavailable: the object store's folder cannot be made.
+        SecurityMisconfigured: the settings of authentication are unsafe or contradict each other.
 
     """
-    postgres = Postgres(settings.database_url, max_connections=settings.database_connections)
-    objects = LocalObjectStore(settings.object_store_root)
-    log = IngestLog(postgres, objects, TrainingQueue(postgres))
+    objects = LocalObjectStore(settings.model_store_root)
     models = ModelStore(objects)
     threads = Threads()
     metrics = Metrics()
-    stopping = asyncio.Event()
-
+    metrics.kernel.labels(kernel_name()).set(1)
     reader = VersionReader(models)
     loaded = LoadedVersions(reader, threads, metrics, memory_bytes=settings.loaded_models_bytes)
-    url, interval = settings.database_url, settings.follow_seconds
-    follower = ServedFollower(ServedVersions(postgres), url, loaded, threads, interval=interval)
-    watch = BatchWatch(url, threads, interval=interval)
-    dependencies = DependencyWatch(postgres, objects, threads, metrics)
-    waits = Waits(settings.ingest_wait_seconds, settings.serve_wait_seconds, settings.ingest_sync_records)
-    reading = ReadingProcess()
-    ingest = IngestService(
-        log, loaded, watch, threads, metrics, reading, limits=settings.limits, waits=waits, stopping=stopping
+    security = build_security(settings, metrics.security)
+    table = LateTable() if settings.prediction_log else None
+    log = PredictionLog(table, capacity=settings.prediction_log_queue) if table is not None else None
+    recording = Recording(metrics.versions, log)
+    tracing = _tracing(settings)
+    access_log = AccessLog(mode=settings.access_log) if settings.access_log != "off" else None
+    for part in (log, tracing, access_log):
+        if part is not None:
+            part.expose(metrics)
+    frame = Frame(
+        security.gatekeeper, _observer(settings, metrics, access_log, tracing), Cors.of(settings.cors_origins)
     )
-    services = Services(
-        scoring=ScoringService(loaded, threads, metrics, settings.limits),
-        ingest=ingest,
-        idempotent_ingest=IdempotentIngest(ingest, log, threads),
-        catalog=Catalog(models, reader, loaded, threads),
-        health=HealthService(loaded, dependencies),
-        dependencies=dependencies,
+    default_model = settings.model or DEFAULT_MODEL
+    batches = BatchScoring(loaded, threads, recording, settings.limits, default_model=default_model)
+    score = ScoreRoute(loaded, batches, recording, settings.limits, default_model=default_model)
+    early = Early(
+        settings=settings,
+        objects=objects,
+        models=models,
+        reader=reader,
+        loaded=loaded,
+        threads=threads,
         metrics=metrics,
-        max_body_bytes=settings.max_body_bytes,
+        security=security,
+        recording=recording,
+        prediction_table=table,
+        tracing=tracing,
+        frame=frame,
+        score=score,
+        default_model=default_model,
+    )
+    return Predictor(early, _pinned(early), access_log, log)
+
+
+def _tracing(settings: PredictorSettings) -> Tracing | None:
+    if not is_asked_for(os.environ):
+        return None
+    return Tracing(TracingConfig(sample_ratio=settings.trace_sample_ratio, shutdown_seconds=0.8))
+
+
+def _observer(
+    settings: PredictorSettings, metrics: Metrics, access_log: AccessLog | None, tracing: Tracing | None
+) -> RequestObserver | None:
+    tally = metrics.http if settings.metrics else None
+    if tally is None and access_log is None and tracing is None:
+        return None
+    return RequestObserver(tally, access_log, tracing)
+
+
+def _pinned(early: Early) -> PinnedVersion | None:
+    settings = early.settings
+    if settings.model is None or settings.model_version is None:
+        return None
+    return PinnedVersion(
+        early.models,
+        early.loaded,
+        early.threads,
+        model=settings.model,
+        version=settings.model_version,
+        digest=settings.artifact_digest,
+        interval=settings.follow_seconds,
     )
 
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        postgres.open()
-        follower.start()
-        watch.start()
-        try:
-            yield
-        finally:
-            stopping.set()
-            with suppress(TimeoutError):  # what hangs with a store is left behind, the process ends anyway
-                async with asyncio.timeout(_CLOSING_SECONDS):
-                    await asyncio.gather(follower.stop(), watch.stop(), loaded.stop(), dependencies.stop())
-                    await threads.store(postgres.close)
-            reading.close()
-            threads.close()
 
-    return Predictor(build_app(services, lifespan=lifespan), stopping, loaded)
+def _nothing() -> None:
+    """Do nothing."""

@@ -5,7 +5,7 @@ PURE. Only errors of the table speak to the client; any other becomes a bare 500
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -13,6 +13,8 @@ from starlette.exceptions import HTTPException
 
 from contract.errors import CorruptArtifact, Fault, InvalidInput, Malformed, TooLarge
 from predictor import errors
+from predictor.security.challenge import www_authenticate
+from predictor.security.errors import Forbidden, KeysUnavailable, RateLimited, Refused, Unauthenticated
 from store.errors import StoreUnavailable
 
 CONTENT_TYPE = "application/problem+json"
@@ -77,17 +79,20 @@ KINDS: dict[type[Exception], Kind] = {
     CorruptArtifact: Kind(503, "not-loadable", "The model version cannot be loaded"),
     errors.NotLoadable: Kind(503, "not-loadable", "The model version cannot be loaded"),
     errors.ShuttingDown: Kind(503, "shutting-down", "The server is shutting down"),
+    Unauthenticated: Kind(401, "unauthenticated", "A token is needed"),
+    Forbidden: Kind(403, "forbidden", "The token has not the scope"),
+    RateLimited: Kind(429, "rate-limited", "Too many requests"),
+    KeysUnavailable: Kind(503, "keys-unavailable", "Tokens cannot be verified now"),
 }
 _HTTP_KINDS = {404: NOT_FOUND, 405: METHOD_NOT_ALLOWED}
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """A whole response: what services return and routes send."""
 
     status: int
     body: bytes
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = {}
     content_type: str = "application/json"
 
 
@@ -117,7 +122,7 @@ def problem_of(error: Exception, *, request_id: str, path: str = "") -> Problem:
 def answer_of(error: Exception, *, request_id: str, path: str = "") -> Answer:
     """Return the whole response that tells a client about ``error``."""
     problem = problem_of(error, request_id=request_id, path=path)
-    return Answer(problem.status, msgspec.json.encode(problem), _headers(error), CONTENT_TYPE)
+    return Answer(problem.status, msgspec.json.encode(problem), headers_of(error), CONTENT_TYPE)
 
 
 def _detail(error: Exception, kind: Kind, path: str) -> str:
@@ -147,11 +152,15 @@ def _document(fault: Fault) -> FaultDocument:
     return FaultDocument(fault.pointer, fault.detail, fault.value, fault.limit)
 
 
-def _headers(error: Exception) -> dict[str, str]:
+def headers_of(error: Exception) -> dict[str, str]:
+    """Return the headers that go with an error, whatever form its body has."""
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
     if kind_of(error).status in (409, 503):
         retry_after: Any = getattr(error, "retry_after", 2)
         headers["Retry-After"] = str(retry_after)
-    if isinstance(error, TooLarge):
-        headers["Connection"] = "close"
+    if isinstance(error, RateLimited):
+        headers["Retry-After"] = str(error.retry_after)
+    challenge = www_authenticate(error) if isinstance(error, Refused) else None
+    if challenge is not None:
+        headers["WWW-Authenticate"] = challenge
     return headers

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from contract.json_logs import configure_logging
 from predictor.composition import build
 from predictor.errors import CannotListen
+from predictor.security.errors import SecurityMisconfigured
 from predictor.server import build_server, listening_socket
 from predictor.settings import PredictorSettings
 from store.errors import StoreUnavailable
@@ -32,10 +33,10 @@ def run(*, fd: int | None = None) -> int:
     try:
         predictor = build(settings)
         listening = listening_socket(settings, fd=fd)
-    except (CannotListen, StoreUnavailable) as refusal:
+    except (CannotListen, StoreUnavailable, SecurityMisconfigured) as refusal:
         return _refused(str(refusal))
-    build_server(predictor.app, settings, on_stop=predictor.stopping.set).run(sockets=[listening])
-    return 0
+    build_server(predictor, settings).run(sockets=[listening])
+    return 0 if predictor.failure is None else _refused(str(predictor.failure))
 
 
 def _refused(*sentences: str) -> int:

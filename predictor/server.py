@@ -8,13 +8,17 @@ import logging
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
 import uvicorn
-from fastapi import FastAPI
 
+from predictor.composition import Predictor
 from predictor.errors import CannotListen
+from predictor.hotpath.express import express_protocol
+from predictor.security.connection_limits import ConnectionLimits
+from predictor.security.exposure import refusal
 from predictor.settings import PredictorSettings
 
 _log = logging.getLogger(__name__)
@@ -22,18 +26,27 @@ _log = logging.getLogger(__name__)
 # Longer than the idle time-out of the usual load balancers (60 s), so that they close first and no request is lost.
 _KEEP_ALIVE_SECONDS = 75
 _BACKLOG = 2048
+_LOOK_SECONDS = 0.05
 
 
 class Server(uvicorn.Server):
-    """A uvicorn server that calls ``on_stop`` at the first SIGTERM or SIGINT, drains, and ignores later ones.
+    """A uvicorn server that drains at the first SIGTERM or SIGINT, then stops, and ignores later signals.
 
-    uvicorn's own raises the signal again when it is done, which makes the exit status that of a killed process, and
-    cuts requests off at the second Ctrl-C. The time to drain is bounded, so there is nothing to cut off.
+    While it drains it goes on answering, and closes each connection with its answer: a client that has one open learns
+    so that it must turn elsewhere before the connection is gone. It stops when no connection is left or after
+    ``drain_seconds``. uvicorn's own raises the signal again when it is done, which makes the exit status that of a
+    killed process, and cuts requests off at the second Ctrl-C. The time to drain is bounded, so there is nothing to cut
+    off.
     """
 
-    def __init__(self, config: uvicorn.Config, *, on_stop: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, *, on_drain: Callable[[], None], on_stop: Callable[[], None], drain_seconds: float
+    ) -> None:
         super().__init__(config)
+        self._on_drain = on_drain
         self._on_stop = on_stop
+        self._drain_seconds = drain_seconds
+        self._is_told = False
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @contextlib.contextmanager
@@ -51,17 +64,31 @@ class Server(uvicorn.Server):
 
     def stop(self) -> None:
         """Begin to stop; any thread may call it, and more than once."""
-        if not self.should_exit and self._loop is not None:
-            self._loop.call_soon_threadsafe(self._on_stop)
+        if self._loop is None:
+            self.should_exit = True
+        elif not self._is_told:
+            self._is_told = True
+            self._loop.call_soon_threadsafe(self._drain)
+
+    def _drain(self) -> None:
+        self._on_drain()
+        self._look_again(time.monotonic() + self._drain_seconds)
+
+    def _look_again(self, until: float) -> None:
+        """Stop if the time to drain is over, or nobody is connected any more."""
+        if time.monotonic() < until and self.server_state.connections and self._loop is not None:
+            self._loop.call_later(_LOOK_SECONDS, self._look_again, until)
+            return
+        self._on_stop()
         self.should_exit = True
 
 
-def build_server(app: FastAPI, settings: PredictorSettings, *, on_stop: Callable[[], None]) -> Server:
-    """Return the server for ``app``; run it with ``serve(sockets=[...])``."""
+def build_server(predictor: Predictor, settings: PredictorSettings) -> Server:
+    """Return the server for ``predictor``; run it with ``serve(sockets=[...])``."""
     config = uvicorn.Config(
-        app,
+        predictor.app,
         loop="auto",  # uvloop where it is installed
-        http="httptools",
+        http=express_protocol(predictor.express, _connection_limits(settings), predictor.early.metrics.security),
         ws="none",
         lifespan="on",
         access_log=False,
@@ -73,7 +100,23 @@ def build_server(app: FastAPI, settings: PredictorSettings, *, on_stop: Callable
         timeout_graceful_shutdown=settings.shutdown_grace_seconds,
         h11_max_incomplete_event_size=64 * 1024,
     )
-    return Server(config, on_stop=on_stop)
+    server = Server(
+        config,
+        on_drain=predictor.early.frame.drain,
+        on_stop=predictor.stopping.set,
+        drain_seconds=settings.drain_seconds,
+    )
+    predictor.on_failure = server.stop
+    return server
+
+
+def _connection_limits(settings: PredictorSettings) -> ConnectionLimits:
+    return ConnectionLimits(
+        connections=settings.max_connections,
+        header_bytes=settings.max_header_bytes,
+        header_seconds=settings.header_seconds,
+        body_idle_seconds=settings.body_idle_seconds,
+    )
 
 
 def listening_socket(settings: PredictorSettings, *, fd: int | None) -> socket.socket:
@@ -91,7 +134,7 @@ def listening_socket(settings: PredictorSettings, *, fd: int | None) -> socket.s
     except OSError as error:
         raise CannotListen(f"file descriptor {fd} is no socket to listen on: {error.strerror}") from error
     if inherited.family in (socket.AF_INET, socket.AF_INET6) and not settings.may_listen_on(address[0]):
-        raise CannotListen(f"the inherited socket listens on {address[0]}, which needs TELLTALE_ALLOW_ANONYMOUS=true")
+        raise CannotListen(f"the inherited socket: {refusal(address[0])}")
     return inherited
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
-from typing import Literal
+from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from contract.telemetry import Limits
+from predictor.observability.settings import ObservabilitySettings
+from predictor.security import exposure
+from predictor.security.settings import SecuritySettings
 
 
-class PredictorSettings(BaseSettings):
+class PredictorSettings(SecuritySettings, ObservabilitySettings):
     """What can be set, each with its meaning, unit and the reason for its default."""
 
     model_config = SettingsConfigDict(env_prefix="TELLTALE_", frozen=True, extra="ignore", populate_by_name=True)
@@ -21,16 +23,35 @@ class PredictorSettings(BaseSettings):
         "127.0.0.1",
         description="Address to listen on. Loopback, because without authentication nobody else should reach it.",
     )
-    port: int = Field(8000, ge=0, le=65535, description="TCP port for HTTP; 0 takes any free one.")
+    port: int = Field(
+        8080, ge=0, le=65535, description="TCP port for HTTP, 8080 as KServe has it; 0 takes any free one."
+    )
+    grpc_port: int = Field(
+        8081, ge=0, le=65535, description="TCP port for gRPC, 8081 as KServe has it; 0 takes any free one."
+    )
     allow_anonymous: bool = Field(
         False,
         description="Listen on an address other than loopback although requests carry no credentials. Off, because"
         " anyone who reaches the port could then train and score.",
     )
-    database_url: str = Field(
-        "postgresql://telltale@127.0.0.1:5432/telltale",
+    database_url: str | None = Field(
+        None,
         validation_alias="DATABASE_URL",
-        description="PostgreSQL: batches, the training queue, which versions are served. /score works without it.",
+        description="PostgreSQL: batches, the training queue, which versions are served, quotas, the prediction log."
+        " Empty takes no batches, and needs TELLTALE_MODEL and TELLTALE_MODEL_VERSION.",
+    )
+    model_store: str | None = Field(
+        None,
+        description="Where models are read from: a file:// URL of a folder. Empty takes the object store.",
+    )
+    model: str | None = Field(
+        None, description="The model to answer with where a request names none; needs TELLTALE_MODEL_VERSION."
+    )
+    model_version: str | None = Field(
+        None, description="The version that TELLTALE_MODEL is pinned to. Empty follows what PostgreSQL says."
+    )
+    artifact_digest: str | None = Field(
+        None, description="The digest that the pinned version must have, such as sha256:…; another is refused."
     )
     object_store_root: Path = Field(
         Path(".telltale/objects"),
@@ -77,8 +98,11 @@ class PredictorSettings(BaseSettings):
     database_connections: int = Field(
         8, ge=1, description="Most connections to PostgreSQL. Only /ingest and background reading use them."
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least severe log line that is written. Info includes one line for each request."
+    drain_seconds: float = Field(
+        5.0,
+        ge=0,
+        description="How long after SIGTERM requests are still taken, each answer closing its connection, so that load"
+        " balancers and clients can turn away. Ends early when no connection is left.",
     )
     shutdown_grace_seconds: int = Field(
         7,
@@ -97,25 +121,40 @@ class PredictorSettings(BaseSettings):
             id_characters=self.max_id_characters,
         )
 
+    @property
+    def pinned(self) -> bool:
+        """Whether one version is served by default, whatever PostgreSQL says."""
+        return self.model_version is not None
+
     @model_validator(mode="after")
     def _refuse_exposure(self) -> PredictorSettings:
         if not self.may_listen_on(self.host):
-            raise ValueError(
-                f"listening on {self.host} would let anyone on the network train and score without credentials: "
-                "keep TELLTALE_HOST=127.0.0.1, or allow it in words with TELLTALE_ALLOW_ANONYMOUS=true"
-            )
+            raise ValueError(exposure.refusal(self.host))
         return self
+
+    @model_validator(mode="after")
+    def _refuse_what_does_not_fit(self) -> PredictorSettings:
+        if (self.model is None) != (self.model_version is None):
+            raise ValueError("TELLTALE_MODEL and TELLTALE_MODEL_VERSION belong together: set both, or neither")
+        if self.artifact_digest is not None and not self.pinned:
+            raise ValueError("TELLTALE_ARTIFACT_DIGEST needs TELLTALE_MODEL and TELLTALE_MODEL_VERSION")
+        if self.model_store is not None and not self.model_store.startswith("file:///"):
+            raise ValueError(f"TELLTALE_MODEL_STORE must be a file:/// URL; got {self.model_store!r}")
+        if self.database_url is None and not self.pinned:
+            raise ValueError(
+                "nothing says which versions to serve: set DATABASE_URL, or TELLTALE_MODEL and TELLTALE_MODEL_VERSION"
+            )
+        if self.database_url is None and self.prediction_log:
+            raise ValueError("TELLTALE_PREDICTION_LOG=true needs DATABASE_URL")
+        return self
+
+    @property
+    def model_store_root(self) -> Path:
+        """The folder of the model store."""
+        if self.model_store is None:
+            return self.object_store_root
+        return Path(unquote(urlsplit(self.model_store).path))
 
     def may_listen_on(self, address: str) -> bool:
         """Tell whether these settings allow to listen on ``address``."""
-        return self.allow_anonymous or is_loopback(address)
-
-
-def is_loopback(address: str) -> bool:
-    """Tell whether only this machine can reach ``address``."""
-    if address == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
+        return exposure.may_listen_on(address, authenticated=self.authenticates, anonymous_allowed=self.allow_anonymous)

@@ -26,6 +26,11 @@ _data_option = click.option(
 @click.command(name="serve")
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1; env TELLTALE_HOST]")
 @click.option("--port", type=click.IntRange(0, 65535), help="HTTP port.  [default: 8000; env TELLTALE_PORT]")
+@click.option(
+    "--grpc-port",
+    type=click.IntRange(0, 65535),
+    help="gRPC port.  [default: the one after the HTTP port, 8001; env TELLTALE_GRPC_PORT]",
+)
 @_data_option
 @click.option("--no-sample-fleet", is_flag=True, help="Do not ingest the sample fleet at first start.")
 @click.option(
@@ -35,7 +40,9 @@ _data_option = click.option(
     show_default=True,
     help="Where the parts' JSON logs go; auto: the data folder's logs/ on a terminal, else standard error.",
 )
-def serve_command(host: str | None, port: int | None, data: Path | None, no_sample_fleet: bool, logs: str) -> None:
+def serve_command(
+    host: str | None, port: int | None, grpc_port: int | None, data: Path | None, no_sample_fleet: bool, logs: str
+) -> None:
     """Start Telltale on this machine.
 
     Telemetry goes in at POST /ingest, models are trained and kept in MLflow, POST /score answers. PostgreSQL is
@@ -44,7 +51,9 @@ def serve_command(host: str | None, port: int | None, data: Path | None, no_samp
     from standalone.serve import serve  # noqa: PLC0415 - so that --help answers at once
 
     with _told_plainly():
-        settings = _settings(host=host, port=port, data=data, sample_fleet=False if no_sample_fleet else None)
+        settings = _settings(
+            host=host, port=port, grpc_port=grpc_port, data=data, sample_fleet=False if no_sample_fleet else None
+        )
         to_files = logs == "files" or (logs == "auto" and sys.stderr.isatty())
         serve(settings, _reporter(), logs_to_files=to_files)
 

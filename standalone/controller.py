@@ -21,7 +21,8 @@ from standalone.evidence import gather
 from store.errors import ObjectMissing, StoreUnavailable
 from store.ingest_log import BatchRow, IngestLog
 from store.model_store import ModelStore
-from store.serving import ServedVersion, ServedVersions
+from store.served_version import ServedVersion
+from store.serving import ServedVersions
 
 _log = logging.getLogger(__name__)
 

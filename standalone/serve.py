@@ -53,6 +53,8 @@ def serve(settings: StandaloneSettings, report: Report, *, logs_to_files: bool) 
     supervisor = Supervisor(report)
     supervisor.handle_signals()
     with data.locked(), closing(listen(settings.host, settings.port)) as listener:
+        # gRPC listens for itself, later: now is the time to say that its port is taken.
+        listen(settings.host, settings.grpc_port_or_next, option="--grpc-port").close()
         url = f"http://{_shown(settings.host)}:{listener.getsockname()[1]}"
         report(f"data folder  {data.path}")
         if "MLFLOW_TRACKING_URI" in os.environ:
@@ -71,7 +73,7 @@ def serve(settings: StandaloneSettings, report: Report, *, logs_to_files: bool) 
     report("stopped; nothing that was acknowledged is lost")
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, *, option: str = "--port") -> socket.socket:
     """Return a socket that listens on ``host`` and ``port``.
 
     Raises:
@@ -87,7 +89,7 @@ def listen(host: str, port: int) -> socket.socket:
         listener.close()
         raise PortTaken(
             f"cannot listen on {host}:{port} ({error.strerror}): stop what uses it (`ss -ltnp 'sport = :{port}'` "
-            f"names it) or take another port: telltale serve --port {port + 10 if port < 65000 else 8010}"
+            f"names it) or take another port: telltale serve {option} {port + 10 if port < 65000 else 8010}"
         ) from error
     listener.listen(2048)
     return listener
@@ -171,6 +173,9 @@ def _start_parts(
     env |= {
         "TELLTALE_HOST": settings.host,
         "TELLTALE_PORT": str(listener.getsockname()[1]),
+        "TELLTALE_GRPC_PORT": str(settings.grpc_port_or_next),
+        # One machine has no load balancer that must turn away first: Ctrl-C should not take seconds.
+        "TELLTALE_DRAIN_SECONDS": os.environ.get("TELLTALE_DRAIN_SECONDS", "0"),
         "TELLTALE_ALLOW_ANONYMOUS": str(settings.allow_anonymous).lower(),
     }
 

@@ -24,6 +24,9 @@ class StandaloneSettings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="Address to listen on. Loopback, because there is no authentication.")
     port: int = Field(8000, ge=0, le=65535, description="HTTP port; 0 takes a free one.")
+    grpc_port: int | None = Field(
+        None, ge=0, le=65535, description="gRPC port; empty takes the one after the HTTP port, 8001, or any free one."
+    )
     allow_anonymous: bool = Field(
         False, description="Whether an address that others can reach may be used without authentication."
     )
@@ -41,6 +44,13 @@ class StandaloneSettings(BaseSettings):
     sample_fleet: bool = Field(
         True, description="Whether the first start ingests a small sample fleet as the model sample-fleet."
     )
+
+    @property
+    def grpc_port_or_next(self) -> int:
+        """The gRPC port: the one that was set, else the one after the HTTP port, 0 if that is 0 too."""
+        if self.grpc_port is not None:
+            return self.grpc_port
+        return min(self.port + 1, 65535) if self.port else 0
 
 
 def check_exposure(host: str, *, allow_anonymous: bool) -> None:

@@ -10,15 +10,6 @@ import msgspec
 from store.ingest_log import BatchRow, State
 
 
-class Score(msgspec.Struct, frozen=True, gc=False):
-    """One record's score: ``anomaly_score`` is the decision function, anomalous below 0."""
-
-    vehicle_id: str
-    anomaly_score: float
-    is_anomaly: bool
-    model_version: str
-
-
 class Trained(msgspec.Struct, frozen=True, omit_defaults=True):
     """A batch that was stored and trained (201); ``reason`` says why its version is not served, if it is not."""
 

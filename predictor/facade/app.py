@@ -3,38 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
 from contract.errors import ContractError
+from contract.telemetry import Limits
 from predictor.errors import PredictorError
 from predictor.facade.docs_page import docs_asset, docs_page
 from predictor.facade.openapi import document
-from predictor.facade.request_context import RequestContext
 from predictor.facade.routes import Routes, Services, problem_response
 from store.errors import StoreError
 
-Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
-
-def build_app(services: Services, *, lifespan: Lifespan) -> FastAPI:
+def build_app(services: Services, *, limits: Limits | None = None, authenticates: bool = False) -> FastAPI:
     """Return the application.
 
     Args:
         services: what the routes answer with.
-        lifespan: opens what the services need when the application starts, and closes it in the end.
+        limits: what one request may hold, for the documentation; the defaults if None.
+        authenticates: whether requests must carry tokens, for the documentation.
 
     """
-    app = FastAPI(title="Telltale", lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app = FastAPI(title="Telltale", docs_url=None, redoc_url=None, redirect_slashes=False)
     _add_routes(app, Routes(services))
-    for error in (ContractError, PredictorError, StoreError, HTTPException):
+    # Exception too: without it Starlette answers what nobody expected itself, in plain text. It is raised again after.
+    for error in (ContractError, PredictorError, StoreError, HTTPException, Exception):
         app.add_exception_handler(error, problem_response)
-    app.add_middleware(RequestContext, metrics=services.metrics)
     # The handlers read raw bodies, so FastAPI cannot see what they take: the document is written by hand.
-    schema = document()
+    schema = document(limits, authenticates=authenticates)
     app.openapi = lambda: schema  # type: ignore[method-assign]  # how FastAPI's documentation says to replace it
     return app
 

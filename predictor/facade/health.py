@@ -6,6 +6,8 @@ PostgreSQL going away takes no predictor out of service. Health tells a person e
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from predictor.facade.answers import Dependencies, Health, Liveness, Readiness, ServedModel
@@ -15,11 +17,21 @@ from predictor.problems import Answer
 
 
 class HealthService:
-    """Answers the health routes."""
+    """Answers the health routes.
 
-    def __init__(self, loaded: LoadedVersions, dependencies: DependencyWatch) -> None:
+    Args:
+        loaded: the versions in memory.
+        dependencies: looks at the stores.
+        others: what else readiness waits for.
+
+    """
+
+    def __init__(
+        self, loaded: LoadedVersions, dependencies: DependencyWatch, others: Callable[[], list[str]] = list
+    ) -> None:
         self._loaded = loaded
         self._dependencies = dependencies
+        self._others = others
 
     def alive(self) -> Answer:
         """Answer ``GET /healthz``."""
@@ -27,12 +39,20 @@ class HealthService:
 
     def ready(self) -> Answer:
         """Answer ``GET /health/ready``: 503 until every served model is loaded."""
-        waiting = [f"model {model}" for model in self._loaded.missing]
-        if not self._loaded.known.is_set():
-            waiting.append("PostgreSQL, to tell which versions are served")
+        waiting = self._waiting()
         status = 503 if waiting else 200
         document = Readiness(not waiting, self._models(), waiting)
         return Answer(status, msgspec.json.encode(document), {"Retry-After": "1"} if waiting else {})
+
+    def is_ready(self) -> bool:
+        """Tell whether requests can be answered."""
+        return not self._waiting()
+
+    def _waiting(self) -> list[str]:
+        waiting = [f"model {model}" for model in self._loaded.missing]
+        if not self._loaded.known.is_set():
+            waiting.append("PostgreSQL, to tell which versions are served")
+        return waiting + self._others()
 
     async def health(self) -> Answer:
         """Answer ``GET /health``."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
+
+import msgspec
 
 from predictor.facade.answers import (
     Accepted,
@@ -15,12 +18,11 @@ from predictor.facade.answers import (
     Models,
     ModelVersion,
     Readiness,
-    Score,
     ServedModel,
     Trained,
     Versions,
 )
-from predictor.problems import FaultDocument, Kind, Problem
+from predictor.hotpath.score_forms import Score
 
 VERSION = "20240115100000"
 EARLIER = "20240114080000"
@@ -41,6 +43,7 @@ INGEST_REQUESTS = {
     "names": ("values by name, for a model of its own", {"model": "vans", "records": [NAMED]}),
 }
 _SECOND = {"vehicle_id": "VH-002", "timestamp": "2024-01-15T10:05:00Z", "feature_vector": [0.7, 0.2, 0.9, 0.5]}
+SCORE_LINES = "\n".join(json.dumps(record) for record in (_SECOND, RECORD)) + "\n"
 SCORE_REQUESTS = {
     "record": ("one record", _SECOND),
     "array": ("several records, answered in order", [_SECOND, RECORD]),
@@ -48,10 +51,9 @@ SCORE_REQUESTS = {
 }
 
 _SCORED = Score("VH-002", 0.0416, False, VERSION)
-SCORES = {
-    "record": ("for one record", _SCORED),
-    "array": ("for an array", [_SCORED, Score("VH-001", -0.1032, True, VERSION)]),
-}
+_IN_ORDER = [_SCORED, Score("VH-001", -0.1032, True, VERSION)]
+SCORES = {"record": ("for one record", _SCORED), "array": ("for an array", _IN_ORDER)}
+SCORED_LINES = msgspec.json.Encoder().encode_lines(_IN_ORDER).decode()
 TRAINED = Trained(VERSION, 1, "default", BATCH, BATCH, [_POOR], True)
 NOT_SERVED = Trained(
     VERSION, 5000, "default", BATCH, BATCH, [], False, "the offline gate refused the version: scores differ"
@@ -81,56 +83,3 @@ HEALTH = {
 READY = Readiness(True, _SERVED, [])
 NOT_READY = Readiness(False, [], ["model default"])
 ALIVE = Liveness()
-
-_WRONG_LENGTH = "model 'default' expects 4 values (f0, f1, f2, f3); got 3"
-_TEXT = "must be a number; got a string: hot"
-_NO_MODEL = 'there is no model \'vans\' yet: a first batch makes it, POST /ingest {"model": "vans", "records": [...]}'
-_NO_VERSION = f"model 'default' has no version '20230101000000'; it has: {VERSION}, {EARLIER}"
-_TOO_LARGE = "the body has 77594624 bytes; the limit is 67108864: send the records in several requests"
-_FAILED = f"the training of job {BATCH} failed: the batch's file is damaged"
-
-_DETAILS: dict[str, str] = {
-    "malformed-body": "the body is not complete JSON: it ends in the middle of a value",
-    "bad-header": "Idempotency-Key must be 1 to 255 printable ASCII characters; got 0: ''",
-    "incomplete-body": "the connection closed before the body was complete",
-    "bad-request": "the request cannot be taken",
-    "unknown-model": _NO_MODEL,
-    "unknown-version": _NO_VERSION,
-    "unknown-job": f"there is no ingest job '{BATCH}'; POST /ingest gives the job's id",
-    "not-found": "there is nothing at /scores: GET /docs lists the paths",
-    "method-not-allowed": "/score takes another method: see the Allow header, or GET /docs",
-    "idempotency-key-busy": "the first request with Idempotency-Key 'k-1' has not ended: send this again in a while",
-    "body-too-large": _TOO_LARGE,
-    "unsupported-media-type": "Content-Type is 'text/csv': send Content-Type: application/json",
-    "invalid-input": f"/feature_vector: {_WRONG_LENGTH}",
-    "idempotency-key-reused": (
-        "Idempotency-Key 'k-1' came before with another body: send that body again, or take a new key"
-    ),
-    "training-failed": _FAILED,
-    "store-unavailable": "PostgreSQL does not answer",
-    "not-loadable": f"version {VERSION} of model 'default': the forest file is damaged: a child is out of range",
-    "shutting-down": "the server is shutting down",
-    "internal": "this is a fault of the server, not of the request: its log has the cause under this request_id",
-}
-_FAULTS: dict[str, list[FaultDocument]] = {
-    "invalid-input": [
-        FaultDocument("/feature_vector", _WRONG_LENGTH, "3", "4"),
-        FaultDocument("/feature_vector/1", _TEXT, "hot"),
-    ],
-    "unknown-model": [FaultDocument("/model", _NO_MODEL, "vans")],
-    "unknown-version": [FaultDocument("/model_version", _NO_VERSION, "20230101000000")],
-    "body-too-large": [FaultDocument("", _TOO_LARGE, limit="67108864 bytes")],
-}
-
-
-def problem_example(kind: Kind) -> Problem:
-    """Return an example of a kind of problem."""
-    return Problem(
-        type=kind.type,
-        title=kind.title,
-        status=kind.status,
-        detail=_DETAILS[kind.slug],
-        request_id=REQUEST_ID,
-        instance=f"/ingest/{BATCH}" if kind.slug == "training-failed" else None,
-        errors=_FAULTS.get(kind.slug, []),
-    )

@@ -4,28 +4,41 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from contract.errors import TooLarge
 from predictor.facade.body import ClosingResponse, read_json_body
 from predictor.facade.health import HealthService
-from predictor.hotpath.scoring_service import ScoringService
+from predictor.hotpath.body import Body
+from predictor.hotpath.driver import HotRoute
+from predictor.hotpath.exchange import HttpRequest
 from predictor.ingestion.idempotency import IdempotentIngest
 from predictor.ingestion.ingest_service import IngestService
 from predictor.models.catalog import Catalog
 from predictor.observability.dependencies import DependencyWatch
 from predictor.observability.metrics import CONTENT_TYPE, Metrics
 from predictor.problems import Answer, answer_of
+from store.errors import StoreUnavailable
+
+_NO_DATABASE = "this server has no database, so it takes no batches: send them to one that has, or set DATABASE_URL"
+
+
+@dataclass(frozen=True)
+class Ingestion:
+    """What takes batches in; not there where no database is."""
+
+    service: IngestService
+    idempotent: IdempotentIngest
 
 
 @dataclass(frozen=True)
 class Services:
     """What the routes answer with."""
 
-    scoring: ScoringService
-    ingest: IngestService
-    idempotent_ingest: IdempotentIngest
+    score: HotRoute
+    ingestion: Ingestion | None
     catalog: Catalog
     health: HealthService
     dependencies: DependencyWatch
@@ -43,16 +56,20 @@ class Routes:
         """Take a batch in."""
         body = await self._body(request)
         key = request.headers.get("idempotency-key")
-        answer = await self._services.idempotent_ingest.answer(body, respond_async=_prefers_async(request), key=key)
+        answer = await self._ingestion().idempotent.answer(body, respond_async=_prefers_async(request), key=key)
         return response_of(answer)
 
     async def job(self, request: Request) -> Response:
         """Tell what became of a batch."""
-        return response_of(await self._services.ingest.job(request.path_params["job"]))
+        return response_of(await self._ingestion().service.job(request.path_params["job"]))
 
     async def score(self, request: Request) -> Response:
-        """Score a record or an array of them."""
-        return response_of(await self._services.scoring.answer(await self._body(request)))
+        """Score records; the driver answers before it comes to this, unless somebody serves the facade alone."""
+        scope = request.scope
+        body = await Body(request.receive, self._services.max_body_bytes).read()
+        request_id = scope["state"]["request_id"]
+        asked = HttpRequest("POST", scope["path"], scope["query_string"], scope["headers"], body, request_id)
+        return response_of(await self._services.score.answer(asked))
 
     async def models(self, _request: Request) -> Response:
         """List the models."""
@@ -77,11 +94,17 @@ class Routes:
     async def metrics(self, _request: Request) -> Response:
         """Return all metrics."""
         await self._services.dependencies.look()
-        return Response(self._services.metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+        text = await run_in_threadpool(self._services.metrics.render)
+        return Response(text, headers={"Content-Type": CONTENT_TYPE})
 
     async def root(self, _request: Request) -> Response:
         """Send a person to the documentation."""
         return RedirectResponse("/docs", 307)
+
+    def _ingestion(self) -> Ingestion:
+        if self._services.ingestion is None:
+            raise StoreUnavailable(_NO_DATABASE, retry_after=3600)
+        return self._services.ingestion
 
     async def _body(self, request: Request) -> bytes:
         return await read_json_body(request, limit=self._services.max_body_bytes)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from contract.telemetry import Limits, decode_ingest, signature_of, to_batch
-from store.parquet import EncodedBatch, encode_batch
+from store.encoded_batch import EncodedBatch
 
 # The features of a model, or None if a first batch is still to set them.
 SignatureOf = Callable[[str], tuple[str, ...] | None]
@@ -27,4 +27,7 @@ def read_batch(body: bytes, *, now: datetime, limits: Limits, signature: Signatu
     """
     request = decode_ingest(body, now=now, limits=limits)
     names = signature(request.model) or signature_of(request.records[0], limits)
+    # Imported with the first batch: Parquet's 30 MB are for those alone who take batches in.
+    from store.parquet import encode_batch  # noqa: PLC0415
+
     return encode_batch(to_batch(request, names))

@@ -25,8 +25,8 @@ import msgspec
 from contract.errors import Fault, InvalidInput, Malformed
 from contract.telemetry import Limits
 from predictor.ingestion.reading import SignatureOf, read_batch
+from store.encoded_batch import EncodedBatch
 from store.errors import StoreUnavailable
-from store.parquet import EncodedBatch
 
 _LENGTH_BYTES = 8
 _NICENESS = 10

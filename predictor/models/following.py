@@ -12,7 +12,8 @@ from predictor.models.loaded_versions import LoadedVersions
 from predictor.threads import Threads
 from store.errors import StoreUnavailable
 from store.notifications import Notifications
-from store.serving import SERVED_CHANNEL, ServedVersion, ServedVersions
+from store.served_version import ServedVersion
+from store.serving import SERVED_CHANNEL, ServedVersions
 
 _log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from predictor.observability.metrics import Metrics
 from predictor.threads import Threads
 from predictor.waiting import Changes
 from store.errors import StoreUnavailable
-from store.serving import ServedVersion
+from store.served_version import ServedVersion
 
 _log = logging.getLogger(__name__)
 

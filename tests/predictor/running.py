@@ -28,15 +28,14 @@ class Running:
 
 
 @contextmanager
-def running(database_url: str, objects: Path, **changes: Any) -> Iterator[Running]:
+def running(database_url: str | None, objects: Path, **changes: Any) -> Iterator[Running]:
     """Run a predictor on a free port while the block runs."""
-    settings = PredictorSettings(
-        database_url=database_url, object_store_root=objects, port=0, follow_seconds=0.1, **changes
-    )
+    values = {"port": 0, "grpc_port": 0, "follow_seconds": 0.1, "drain_seconds": 0, "access_log": "off"} | changes
+    settings = PredictorSettings(database_url=database_url, object_store_root=objects, **values)
     predictor = build(settings)
     listening = listening_socket(settings, fd=None)
     port = listening.getsockname()[1]
-    server = build_server(predictor.app, settings, on_stop=predictor.stopping.set)
+    server = build_server(predictor, settings)
     # Not server.run: uvloop's event loop policy belongs to the process, and a test's server shares it.
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])))
     thread.start()

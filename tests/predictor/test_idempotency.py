@@ -9,8 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from contract.digests import digest_of
-from contract.telemetry import decode_ingest, signature_of, to_batch
-from predictor.settings import PredictorSettings
+from contract.telemetry import Limits, decode_ingest, signature_of, to_batch
 from store.ingest_log import IdempotencyKey
 from store.parquet import encode_batch
 from tests.predictor.records import batch
@@ -82,8 +81,8 @@ def test_a_key_whose_first_request_was_cut_off_is_answered_from_its_batch(
     """409 until the batch is settled, then the answer that the first would have got; one batch in all."""
     trainer.order = "hold"
     body = json.dumps(batch()).encode()
-    request = decode_ingest(body, now=now(), limits=PredictorSettings().limits)
-    names = signature_of(request.records[0], PredictorSettings().limits)
+    request = decode_ingest(body, now=now(), limits=Limits())
+    names = signature_of(request.records[0], Limits())
     key = IdempotencyKey(KEY["Idempotency-Key"], digest_of(body))
     row = trainer.log.accept(encode_batch(to_batch(request, names)), now=now(), warnings=[], key=key)
 

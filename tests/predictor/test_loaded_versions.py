@@ -19,7 +19,7 @@ from predictor.threads import Threads
 from store.errors import StoreUnavailable
 from store.local_objects import LocalObjectStore
 from store.model_store import ModelStore
-from store.serving import ServedVersion
+from store.served_version import ServedVersion
 from tests.predictor.forests import publish, stump_forest
 
 V1, V2, V3 = "20240115100000", "20240115100001", "20240115100002"
@@ -198,7 +198,7 @@ def test_the_least_recently_used_versions_make_room(tmp_path: Path, threads: Thr
         for version in (V2, V3):
             bench.publish(version)
             await bench.loaded.get("default", version)
-            bench.metrics.scored.labels("default", version).inc()
+            bench.metrics.versions.one("default", version, 0.1, 0.001)
         assert bench.loaded.versions_of("default") == [V1, V3]
         assert bench.sample("scored_records_total", model="default", model_version=V2) is None
         assert bench.sample("loaded_versions") == 2

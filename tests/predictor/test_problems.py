@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,29 +10,47 @@ from starlette.exceptions import HTTPException
 
 from contract.errors import ContractError, CorruptArtifact, Fault, InvalidInput, Malformed, TooLarge
 from predictor import errors
-from predictor.facade.openapi_examples import problem_example
+from predictor.facade.openapi_problem_examples import problem_example
 from predictor.problems import (
     HTTP_ERROR,
     INTERNAL,
     KINDS,
     METHOD_NOT_ALLOWED,
     NOT_FOUND,
+    Kind,
     answer_of,
     kind_of,
     problem_of,
 )
+from predictor.security import connection_limits
+from predictor.security.errors import Forbidden, KeysUnavailable, RateLimited, Reason, Refused, Unauthenticated
+from predictor.v2.errors import ProtocolError
 from store.errors import StoreUnavailable
 
-ALL_KINDS = (*KINDS.values(), INTERNAL, NOT_FOUND, METHOD_NOT_ALLOWED, HTTP_ERROR)
+CONNECTION_KINDS = {
+    refusal.kind
+    for refusal in vars(connection_limits).values()
+    if isinstance(refusal, connection_limits.ConnectionRefusal)
+}
+ALL_KINDS = sorted(
+    {*KINDS.values(), INTERNAL, NOT_FOUND, METHOD_NOT_ALLOWED, HTTP_ERROR, *CONNECTION_KINDS},
+    key=lambda kind: (kind.status, kind.slug, kind.title),
+)
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "errors.md"
 
 
 @pytest.mark.parametrize("kind", ALL_KINDS, ids=lambda kind: kind.slug)
-def test_every_kind_is_documented_and_has_an_example(kind: object) -> None:
+def test_every_kind_is_documented_and_has_an_example(kind: Kind) -> None:
     """docs/errors.md lists slug and status; the OpenAPI document shows one of each."""
-    slug, status = kind.slug, kind.status  # type: ignore[attr-defined]  # a Kind
-    assert f"| `{slug}` | {status} |" in DOCUMENTATION.read_text()
-    assert problem_example(kind).type == f"urn:telltale:problem:{slug}"  # type: ignore[arg-type]  # the same
+    assert f"| `{kind.slug}` | {kind.status} |" in DOCUMENTATION.read_text()
+    assert problem_example(kind).type == f"urn:telltale:problem:{kind.slug}"
+
+
+def test_the_documentation_lists_no_kind_that_there_is_not() -> None:
+    """A row of the past would send people looking."""
+    rows = re.findall(r"^\| `([a-z-]+)` \| (\d+) \|", DOCUMENTATION.read_text(), re.MULTILINE)
+    assert {(slug, int(status)) for slug, status in rows} == {(kind.slug, kind.status) for kind in ALL_KINDS}
+    assert len(rows) == len(set(rows))
 
 
 def _below(base: type[Exception]) -> set[type[Exception]]:
@@ -44,10 +63,12 @@ def test_every_error_about_input_has_a_kind(error: type[Exception]) -> None:
     assert any(base in KINDS for base in error.__mro__)
 
 
-@pytest.mark.parametrize("error", sorted(_below(errors.PredictorError), key=lambda error: error.__name__))
+@pytest.mark.parametrize(
+    "error", sorted(_below(errors.PredictorError) - _below(ProtocolError), key=lambda error: error.__name__)
+)
 def test_every_error_of_the_predictor_has_a_kind(error: type[Exception]) -> None:
-    """All but the bases and the one that ends the process before any request."""
-    ends_the_process = {errors.PredictorError, errors.NotServed, errors.CannotListen}
+    """All but the bases, the one that ends the process before any request, and the protocol's, which has its own form."""
+    ends_the_process = {errors.PredictorError, errors.NotServed, errors.CannotListen, Refused}
     assert error in ends_the_process or error in KINDS
 
 
@@ -67,16 +88,22 @@ def test_faults_are_listed_and_counted() -> None:
 
 
 def test_what_may_pass_says_when_to_try_again() -> None:
-    """Retry-After on 409 and 503 alone."""
+    """Retry-After on 409, 429 and 503 alone."""
     assert answer_of(StoreUnavailable("x", retry_after=30), request_id="r").headers == {"Retry-After": "30"}
     assert answer_of(errors.KeyBusy("x"), request_id="r").headers == {"Retry-After": "1"}
     assert answer_of(CorruptArtifact("x"), request_id="r").headers == {"Retry-After": "2"}
+    assert answer_of(RateLimited(rate=5, retry_after=7), request_id="r").headers == {"Retry-After": "7"}
+    assert answer_of(KeysUnavailable("x"), request_id="r").headers == {"Retry-After": "5"}
     assert answer_of(Malformed("x"), request_id="r").headers == {}
 
 
-def test_a_body_that_was_not_read_closes_its_connection() -> None:
-    """What follows on the connection is the rest of the body, no request."""
-    assert answer_of(TooLarge("x", limit=3), request_id="r").headers == {"Connection": "close"}
+def test_who_is_refused_learns_how_to_ask() -> None:
+    """WWW-Authenticate on 401 and 403 (RFC 6750)."""
+    nobody = answer_of(Unauthenticated(Reason.MISSING, "no token"), request_id="r")
+    assert (nobody.status, nobody.headers) == (401, {"WWW-Authenticate": 'Bearer realm="telltale"'})
+    poor = answer_of(Forbidden("models:read", {"telemetry:score"}), request_id="r")
+    assert poor.status == 403
+    assert 'scope="models:read"' in poor.headers["WWW-Authenticate"]
 
 
 def test_a_framework_error_keeps_its_headers() -> None:
