@@ -71,7 +71,7 @@ class Signature:
         return len(self.feature_names)
 
 
-def rows_of_values(head: TensorHead, values: Sequence[float], signature: Signature) -> Rows:
+def rows_of_values(head: TensorHead, values: Sequence[float] | NDArray[np.float64], signature: Signature) -> Rows:
     """Return a flat list of numbers as rows, shape ``(n, n_features)``.
 
     Raises:
@@ -80,7 +80,7 @@ def rows_of_values(head: TensorHead, values: Sequence[float], signature: Signatu
     """
     dtype = listed_dtype(head)
     n_rows = rows_in(head, len(values), signature)
-    flat = np.fromiter(values, np.float64, len(values))
+    flat = values if isinstance(values, np.ndarray) else np.fromiter(values, np.float64, len(values))
     return _checked(head, _whole(head, flat, dtype).reshape(n_rows, signature.n_features), signature)
 
 
