@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,12 +29,14 @@ class Server:
         data: its data folder.
         port: its HTTP port.
         options: further options of `telltale serve`.
+        environment: variables beside ours.
 
     """
 
     data: Path
     port: int
     options: tuple[str, ...] = ("--no-sample-fleet",)
+    environment: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -56,6 +58,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                env=os.environ | dict(self.environment),
                 start_new_session=True,
             )
         if wait:

@@ -12,6 +12,7 @@ _COMMANDS = {
     "serve": ("standalone.commands:serve_command", "Start Telltale on this machine."),
     "simulate": ("standalone.simulate:simulate_command", "Drive a running Telltale with a plausible fleet."),
     "score-csv": ("standalone.score_csv:score_csv_command", "Train on a CSV file, score it and plot it."),
+    "token": ("standalone.commands:token_command", "Make a token for a server with a shared secret."),
     "mlflow": ("standalone.commands:mlflow_command", "Open the MLflow UI on the same store."),
 }
 

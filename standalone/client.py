@@ -96,12 +96,21 @@ class Ingested:
 
 
 class Client:
-    """A connection to a server; use it in a ``with`` statement."""
+    """A connection to a server; use it in a ``with`` statement.
+
+    Args:
+        url: the server's.
+        token: a bearer token, where the server asks for one.
+        transport: instead of the network, in tests.
+        sleep: waits so many seconds.
+
+    """
 
     def __init__(
         self,
         url: str = DEFAULT_URL,
         *,
+        token: str | None = None,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -109,6 +118,7 @@ class Client:
         self._sleep = sleep
         self._http = httpx.Client(
             base_url=self.url,
+            headers={"Authorization": f"Bearer {token}"} if token else None,
             transport=transport,
             timeout=httpx.Timeout(120.0, connect=5.0),
             trust_env=not _is_here(_checked(self.url)),
@@ -280,6 +290,8 @@ def _told(status: int, problem: Mapping[str, Any]) -> str:
         for fault in (faults if isinstance(faults, list) else ())
         if isinstance(fault, dict) and str(fault.get("detail")) not in detail
     ]
+    if status == httpx.codes.UNAUTHORIZED:
+        lines.append("  give it with --token or TELLTALE_TOKEN; `telltale token` makes one for a shared secret")
     if problem.get("request_id"):
         lines.append(f"  request id {problem['request_id']}")
     return "\n".join(lines)

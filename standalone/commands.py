@@ -1,4 +1,4 @@
-"""The commands `telltale serve` and `telltale mlflow`."""
+"""The commands `telltale serve`, `telltale token` and `telltale mlflow`."""
 
 from __future__ import annotations
 
@@ -70,6 +70,30 @@ def mlflow_command(port: int, data: Path | None) -> None:
 
     with _told_plainly():
         run_ui(_settings(data=data), port, _reporter())
+
+
+@click.command(name="token")
+@click.option("--subject", default="telltale-cli", show_default=True, help="Whom it names; quotas count by subject.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice(["telemetry:ingest", "telemetry:score", "models:read"]),
+    help="What it may do; give it several times.  [default: all three]",
+)
+@click.option(
+    "--hours", type=click.FloatRange(0.01, 8784), default=1.0, show_default=True, help="How long it is valid."
+)
+def token_command(subject: str, scopes: tuple[str, ...], hours: float) -> None:
+    """Make a token for a server with a shared secret.
+
+    Signs with TELLTALE_AUTH_SECRET, and names TELLTALE_AUTH_AUDIENCE and TELLTALE_AUTH_ISSUER where they are set. The
+    token goes to standard output: curl -H "Authorization: Bearer $(telltale token)" …
+    """
+    from standalone.access import SCOPES, AccessSettings, Wanted, token  # noqa: PLC0415 - so that --help answers at once
+
+    with _told_plainly():
+        click.echo(token(AccessSettings(), Wanted(subject, scopes or SCOPES, hours * 3600)))
 
 
 def _settings(**given: Any) -> StandaloneSettings:

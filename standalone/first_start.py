@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 import httpx
 
+from standalone.access import AccessSettings, first_start_token
 from standalone.client import Client, ClientError, Ingested, Refused
 from standalone.fleet import sample_fleet
 
@@ -22,7 +23,13 @@ _PATIENCE_SECONDS = 120.0
 
 
 def ingest_sample_fleet(
-    url: str, report: Callable[[str], None], stopping: threading.Event, *, started: float, wanted: bool
+    url: str,
+    report: Callable[[str], None],
+    stopping: threading.Event,
+    *,
+    started: float,
+    wanted: bool,
+    access: AccessSettings,
 ) -> None:
     """Wait until the server answers, say so, and ingest the sample fleet unless it was before."""
     if not _wait_until_ready(url, stopping):
@@ -30,12 +37,16 @@ def ingest_sample_fleet(
             report(f"not ready after {_PATIENCE_SECONDS:.0f} s; {url}/health/ready says what it waits for")
         return
     report(f"ready        {url} in {time.monotonic() - started:.1f} s (docs: {url}/docs)")
+    token = first_start_token(access)
+    if token is None and access.authenticates:
+        report("tokens       come from the issuer of TELLTALE_AUTH_JWKS_URL, so the sample fleet was left out")
+        return
     try:
-        with Client(url) as client:
+        with Client(url, token=token) as client:
             if wanted and SAMPLE_MODEL not in _model_names(client):
                 _ingest(client, report, stopping)
             if SAMPLE_MODEL in _model_names(client):
-                report(_invitation(url))
+                report(_invitation(url, with_token=token is not None))
     except ClientError as error:
         if not stopping.is_set():
             report(f"the sample fleet was not ingested ({error}); the next start tries again")
@@ -80,7 +91,8 @@ def _attempt(client: Client, records: list[dict[str, object]]) -> Ingested | Non
         raise
 
 
-def _invitation(url: str) -> str:
+def _invitation(url: str, *, with_token: bool) -> str:
     """Return a score request that works as it is."""
     record = sample_fleet(_SAMPLE_TIME)[-1] | {"model": SAMPLE_MODEL}
-    return f"try it       curl -s {url}/score -H 'Content-Type: application/json' -d '{json.dumps(record)}'"
+    token = ' -H "Authorization: Bearer $(telltale token)"' if with_token else ""
+    return f"try it       curl -s {url}/score{token} -H 'Content-Type: application/json' -d '{json.dumps(record)}'"

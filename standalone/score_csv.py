@@ -20,7 +20,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table as Grid
 
 from contract.names import MODEL_NAME_RULE, is_model_name
-from standalone.client import DEFAULT_URL, SCORE_RECORDS, Client, ClientError, Ingested, Refused, chunked
+from standalone.client import (
+    DEFAULT_URL,
+    SCORE_RECORDS,
+    Client,
+    ClientError,
+    Ingested,
+    Refused,
+    chunked,
+)
 from standalone.csv_input import SCORE_COLUMNS, CsvError, Table, model_name_of, read_table
 from standalone.score_plot import Scored, distances, save_plot
 
@@ -198,6 +206,7 @@ def _out_paths(file: Path, out_csv: Path | None, out_plot: Path | None) -> tuple
 @click.command(name="score-csv")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--url", default=DEFAULT_URL, envvar="TELLTALE_URL", show_default=True, show_envvar=True, help="Server.")
+@click.option("--token", envvar="TELLTALE_TOKEN", show_envvar=True, help="Bearer token, where the server wants one.")
 @click.option("--model", callback=_model_name, help="Model to train.  [default: made of the file's name]")
 @click.option("--time-column", help="Column of the time.  [default: timestamp, time, date and the like]")
 @click.option("--id-column", help="Column of the vehicle.  [default: vehicle_id and the like, else one vehicle]")
@@ -208,6 +217,7 @@ def score_csv_command(
     *,
     file: Path,
     url: str,
+    token: str | None,
     model: str | None,
     time_column: str | None,
     id_column: str | None,
@@ -225,7 +235,7 @@ def score_csv_command(
     scores_path, plot_path = _out_paths(file, out_csv, out_plot)
     try:
         table = read_table(file, time_column=time_column, id_column=id_column, columns=columns)
-        with Client(url) as client:
+        with Client(url, token=token) as client:
             score_file(
                 table,
                 source=file,

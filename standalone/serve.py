@@ -17,11 +17,12 @@ from pathlib import Path
 
 import psycopg
 
+from standalone.access import AccessSettings, check_access
 from standalone.data_folder import DataFolder, Instance
 from standalone.embedded_postgres import EmbeddedPostgres
 from standalone.errors import NotAllowed, PortTaken, PostgresFailed
 from standalone.first_start import ingest_sample_fleet
-from standalone.settings import StandaloneSettings, check_exposure, parts_environment
+from standalone.settings import StandaloneSettings, parts_environment
 from standalone.supervisor import Part, Supervisor, trim_log
 from store.errors import StoreUnavailable
 from store.local_objects import LocalObjectStore
@@ -46,7 +47,8 @@ def serve(settings: StandaloneSettings, report: Report, *, logs_to_files: bool) 
 
     """
     started = time.monotonic()
-    check_exposure(settings.host, allow_anonymous=settings.allow_anonymous)
+    access = AccessSettings()
+    check_access(settings.host, access, allow_anonymous=settings.allow_anonymous)
     if not settings.use_local_storage:
         raise NotAllowed("USE_LOCAL_STORAGE=false needs another storage, and local files are the only one so far")
     data = DataFolder(settings.data)
@@ -64,7 +66,7 @@ def serve(settings: StandaloneSettings, report: Report, *, logs_to_files: bool) 
                 _prepare(data, database_url, embedded=settings.database_url is None)
                 data.note_instance(Instance(os.getpid(), url, database_url))
                 _start_parts(supervisor, data, settings, listener, database_url, logs_to_files=logs_to_files)
-                _greet(settings, url, started, report, supervisor.stopping)
+                _greet(settings, access, url, started, report, supervisor.stopping)
                 try:
                     supervisor.run(look_after)
                 finally:
@@ -188,12 +190,19 @@ def _start_parts(
         supervisor.start(Part(name, module, env, log=log(name)))
 
 
-def _greet(settings: StandaloneSettings, url: str, started: float, report: Report, stopping: threading.Event) -> None:
+def _greet(
+    settings: StandaloneSettings,
+    access: AccessSettings,
+    url: str,
+    started: float,
+    report: Report,
+    stopping: threading.Event,
+) -> None:
     """Say when the server is ready, and bring in the sample fleet, beside the main loop."""
     threading.Thread(
         target=ingest_sample_fleet,
         args=(url, report, stopping),
-        kwargs={"started": started, "wanted": settings.sample_fleet},
+        kwargs={"started": started, "wanted": settings.sample_fleet, "access": access},
         name="first-start",
         daemon=True,
     ).start()

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
-
-from standalone.errors import NotAllowed
 
 
 class StandaloneSettings(BaseSettings):
@@ -22,7 +19,7 @@ class StandaloneSettings(BaseSettings):
         description="Folder for everything that is kept: database, batches, models, MLflow's artefacts, logs. "
         "In the folder where it is started, so that a checkout holds its own data.",
     )
-    host: str = Field("127.0.0.1", description="Address to listen on. Loopback, because there is no authentication.")
+    host: str = Field("127.0.0.1", description="Address to listen on. One that others can reach needs authentication.")
     port: int = Field(8000, ge=0, le=65535, description="HTTP port; 0 takes a free one.")
     grpc_port: int | None = Field(
         None, ge=0, le=65535, description="gRPC port; empty takes the one after the HTTP port, 8001, or any free one."
@@ -51,28 +48,6 @@ class StandaloneSettings(BaseSettings):
         if self.grpc_port is not None:
             return self.grpc_port
         return min(self.port + 1, 65535) if self.port else 0
-
-
-def check_exposure(host: str, *, allow_anonymous: bool) -> None:
-    """Refuse an address that others can reach, unless anonymous use is allowed in words.
-
-    Raises:
-        NotAllowed: with what to do.
-
-    """
-    if allow_anonymous or host == "localhost" or _is_loopback(host):
-        return
-    raise NotAllowed(
-        f"{host} can be reached from other machines, and anyone who reaches it could ingest and score: "
-        "listen on 127.0.0.1, or allow that with TELLTALE_ALLOW_ANONYMOUS=true."
-    )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def parts_environment(data: Path, database_url: str, sqlalchemy_url: str) -> dict[str, str]:

@@ -216,6 +216,7 @@ def _model_name(ctx: click.Context, param: click.Parameter, value: str) -> str:
 
 @click.command(name="simulate")
 @click.option("--url", default=DEFAULT_URL, envvar="TELLTALE_URL", show_default=True, show_envvar=True, help="Server.")
+@click.option("--token", envvar="TELLTALE_TOKEN", show_envvar=True, help="Bearer token, where the server wants one.")
 @click.option("--vehicles", type=click.IntRange(1, 10_000), default=24, show_default=True, help="Size of the fleet.")
 @click.option(
     "--hours", type=click.FloatRange(0.1, 8784), default=24.0, show_default=True, help="Time that trains the model."
@@ -240,6 +241,7 @@ def _model_name(ctx: click.Context, param: click.Parameter, value: str) -> str:
 def simulate_command(
     *,
     url: str,
+    token: str | None,
     vehicles: int,
     hours: float,
     score_hours: float,
@@ -262,7 +264,7 @@ def simulate_command(
     plan = Plan(model, vehicles, hours, score_hours, batches, faulty, seed, datetime.now(UTC))
     console = Console()
     try:
-        with Client(url) as client:
+        with Client(url, token=token) as client:
             outcome = simulate(plan, client, console)
     except ClientError as error:
         raise click.ClickException(str(error)) from error

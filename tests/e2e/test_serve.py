@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -108,10 +109,31 @@ def test_an_address_that_others_reach_needs_words(data_folder: Path) -> None:
     assert "TELLTALE_ALLOW_ANONYMOUS=true" in done.stderr
 
 
+def test_with_a_secret_it_may_be_reached_and_the_first_start_and_the_commands_have_tokens(own_server: Server) -> None:
+    own_server.environment = {"TELLTALE_AUTH_SECRET": secrets.token_urlsafe(32)}
+    own_server.options = ("--host", "0.0.0.0")
+    own_server.start()
+    assert eventually(lambda: "try it" in own_server.output.read_text(), within=90)
+    token = subprocess.run(
+        [sys.executable, "-m", "standalone.cli", "token", "--scope", "models:read"],
+        env=os.environ | dict(own_server.environment),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout.strip()
+    models = f"{own_server.url}/models"
+    assert httpx.get(models).status_code == 401
+    bearer = {"Authorization": f"Bearer {token}"}
+    assert httpx.get(models, headers=bearer).json()["models"][0]["model"] == "sample-fleet"
+    assert httpx.post(f"{own_server.url}/score", json=records(1)[0], headers=bearer).status_code == 403
+    assert own_server.stop() == 0
+
+
 def test_help_names_every_command_quickly() -> None:
     done = telltale("--help")
     assert done.returncode == 0
-    for command in ("serve", "simulate", "score-csv", "mlflow"):
+    for command in ("serve", "simulate", "score-csv", "token", "mlflow"):
         assert command in done.stdout
         assert telltale(command, "--help").returncode == 0
 
