@@ -52,6 +52,8 @@ class Server:
     def start(self, *, wait: bool = True) -> None:
         """Start it in a process group of its own; with ``wait``, return when it is ready."""
         command = [sys.executable, "-m", "standalone.cli", "serve", "--data", str(self.data), "--port", str(self.port)]
+        # The one after a free port may be taken.
+        command += ["--grpc-port", "0"]
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
                 [*command, "--logs", "files", *self.options],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from contract.errors import CorruptArtifact
@@ -14,6 +15,7 @@ from store.model_store import ModelStore
 from store.served_version import ServedVersion
 
 _log = logging.getLogger(__name__)
+_LONGEST_PAUSE = 30.0
 
 
 class PinnedVersion:
@@ -26,7 +28,7 @@ class PinnedVersion:
         model: the model's name.
         version: its version.
         digest: what its artefact's digest must be; None takes the one of its manifest.
-        interval: seconds between two tries.
+        interval: seconds between the first two tries; twice as long after each, up to half a minute.
 
     """
 
@@ -47,7 +49,7 @@ class PinnedVersion:
         self._model = model
         self._version = version
         self._digest = digest
-        self._interval = interval
+        self._pauses = _pauses(interval)
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -68,7 +70,7 @@ class PinnedVersion:
             self._loaded.want({self._model: target})
             await changed.wait()
             if self._loaded.default(self._model) is None:
-                await asyncio.sleep(self._interval)
+                await asyncio.sleep(next(self._pauses))
 
     async def _digest_of_manifest(self) -> str:
         while True:
@@ -76,6 +78,13 @@ class PinnedVersion:
                 manifest = await self._threads.store(self._models.manifest, self._model, self._version)
             except (StoreError, CorruptArtifact) as error:
                 _log.error("version %s of model %s cannot be read: %s", self._version, self._model, error)
-                await asyncio.sleep(self._interval)
+                await asyncio.sleep(next(self._pauses))
             else:
                 return manifest.forest.digest
+
+
+def _pauses(first: float) -> Iterator[float]:
+    pause = first
+    while True:
+        yield pause
+        pause = min(2 * pause, _LONGEST_PAUSE)
