@@ -53,11 +53,16 @@ class ScoreRecord(Record, forbid_unknown_fields=True, gc=False):
     model_version: str | None = None
 
 
-class IngestBody(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of ``POST /ingest``."""
+class IngestBody(msgspec.Struct):
+    """What the body of ``POST /ingest`` asks: train ``model`` on ``records``."""
 
     records: list[Record]
-    model: str = DEFAULT_MODEL
+    model: str
+
+
+class _WireIngestBody(msgspec.Struct, forbid_unknown_fields=True):
+    records: list[Record]
+    model: str | msgspec.UnsetType = msgspec.UNSET
 
 
 @dataclass(frozen=True)
@@ -83,13 +88,15 @@ class Batch:
         return len(self.vehicle_ids)
 
 
-_ingest_decoder = msgspec.json.Decoder(IngestBody)
+_ingest_decoder = msgspec.json.Decoder(_WireIngestBody)
 _score_decoder = msgspec.json.Decoder(ScoreRecord | list[ScoreRecord])
 _record_decoder = msgspec.json.Decoder(ScoreRecord)
 
 
-def decode_ingest(body: bytes, *, now: datetime, limits: Limits) -> IngestBody:
+def decode_ingest(body: bytes, *, now: datetime, limits: Limits, default_model: str = DEFAULT_MODEL) -> IngestBody:
     """Decode and check the body of ``POST /ingest``, all but the features, which depend on the model.
+
+    A body that names no model is for ``default_model``.
 
     Raises:
         Malformed: the body is not JSON in UTF-8.
@@ -97,11 +104,12 @@ def decode_ingest(body: bytes, *, now: datetime, limits: Limits) -> IngestBody:
 
     """
     try:
-        request = _ingest_decoder.decode(body)
+        wire = _ingest_decoder.decode(body)
     except msgspec.ValidationError as refusal:
         raise diagnosis.of_ingest(_parsed(body), str(refusal)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as refusal:
         raise malformed(refusal, body) from None
+    request = IngestBody(wire.records, default_model if wire.model is msgspec.UNSET else wire.model)
     if not is_model_name(request.model):
         raise InvalidInput([_bad_model_name("/model", request.model)])
     _check_count(len(request.records), "/records", limits)

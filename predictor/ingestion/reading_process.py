@@ -23,6 +23,7 @@ from typing import IO
 import msgspec
 
 from contract.errors import Fault, InvalidInput, Malformed
+from contract.names import DEFAULT_MODEL
 from contract.telemetry import Limits
 from predictor.ingestion.reading import SignatureOf, read_batch
 from store.encoded_batch import EncodedBatch
@@ -38,6 +39,7 @@ class _Task(msgspec.Struct):
 
     now: datetime
     limits: Limits
+    default_model: str
 
 
 class _Asks(msgspec.Struct, tag="asks"):
@@ -78,11 +80,13 @@ class ReadingProcess:
     """Reads bodies as :func:`predictor.ingestion.reading.read_batch` does: small ones here, large ones in the child.
 
     Args:
+        default_model: the model of bodies that name none.
         small_bytes: up to this size a body is read here: passing it on would take longer.
 
     """
 
-    def __init__(self, *, small_bytes: int = 256 * 1024) -> None:
+    def __init__(self, *, default_model: str = DEFAULT_MODEL, small_bytes: int = 256 * 1024) -> None:
+        self._default_model = default_model
         self._small_bytes = small_bytes
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -96,9 +100,9 @@ class ReadingProcess:
 
         """
         if len(body) <= self._small_bytes:
-            return read_batch(body, now=now, limits=limits, signature=signature)
+            return read_batch(body, now=now, limits=limits, signature=signature, default_model=self._default_model)
         with self._lock:
-            reply = self._exchange(_Task(now, limits), body, signature)
+            reply = self._exchange(_Task(now, limits, self._default_model), body, signature)
         match reply:
             case _Invalid(faults, more):
                 raise InvalidInput(faults, more=more)
@@ -183,7 +187,7 @@ def _read(pipe: IO[bytes]) -> bytes | None:
 
 def _reply_to(task: _Task, body: bytes, ask: SignatureOf) -> _Reply:
     try:
-        batch = read_batch(body, now=task.now, limits=task.limits, signature=ask)
+        batch = read_batch(body, now=task.now, limits=task.limits, signature=ask, default_model=task.default_model)
     except InvalidInput as refusal:
         return _Invalid(refusal.faults, refusal.more)
     except Malformed as refusal:

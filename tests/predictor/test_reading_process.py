@@ -42,6 +42,17 @@ def test_a_body_read_by_the_child_gives_the_batch_that_it_gives_here(child: Read
     assert there == read_batch(body(50), now=NOW, limits=LIMITS, signature=unknown)
 
 
+@pytest.mark.parametrize("small_bytes", [0, 1 << 20])
+def test_a_body_that_names_no_model_is_for_the_default(small_bytes: int) -> None:
+    nameless = json.dumps({"records": json.loads(body())["records"]}).encode()
+    reading = ReadingProcess(default_model="trucks", small_bytes=small_bytes)
+    try:
+        assert reading.read(nameless, now=NOW, limits=LIMITS, signature=unknown).model == "trucks"
+        assert reading.read(body(), now=NOW, limits=LIMITS, signature=unknown).model == "m"
+    finally:
+        reading.close()
+
+
 def test_small_bodies_start_no_child() -> None:
     reading = ReadingProcess()
     assert reading.read(body(), now=NOW, limits=LIMITS, signature=unknown).record_count == 3
