@@ -17,9 +17,9 @@ import psycopg
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from contract.columns import Batch
 from contract.digests import digest_of
 from contract.names import batch_key
-from contract.telemetry import Batch
 from contract.version_ids import next_version_id
 from store.encoded_batch import EncodedBatch
 from store.errors import KeyInUse, SignatureMismatch, StoreUnavailable

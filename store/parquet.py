@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from contract.columns import Batch
 from contract.errors import CorruptArtifact
-from contract.telemetry import Batch
 from store.encoded_batch import EncodedBatch
 
 _OWN = ("vehicle_id", "timestamp")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.telemetry import Batch
+from contract.columns import Batch
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import logging
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from contract.columns import Batch
 from contract.errors import CorruptArtifact
-from contract.telemetry import Batch
 from store.errors import ObjectMissing
 from store.ingest_log import BatchRow, IngestLog
 from trainer.dataset import Dataset, join

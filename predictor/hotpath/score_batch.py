@@ -11,9 +11,10 @@ from typing import ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.columns import to_matrix
 from contract.errors import Fault, InvalidInput
 from contract.names import DEFAULT_MODEL
-from contract.telemetry import Limits, ScoreRecord, to_matrix
+from contract.telemetry import Limits, ScoreRecord
 from predictor.errors import NotServed, UnknownVersion
 from predictor.hotpath import score_forms
 from predictor.hotpath.exchange import Recorder, Scored

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
+from contract.columns import signature_of, to_batch
 from contract.names import DEFAULT_MODEL
-from contract.telemetry import Limits, decode_ingest, signature_of, to_batch
+from contract.telemetry import Limits, decode_ingest
 from store.encoded_batch import EncodedBatch
 
 # The features of a model, or None if a first batch is still to set them.

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contract.columns import Batch, signature_of, to_batch
 from contract.errors import InvalidInput, Malformed
-from contract.telemetry import Batch, Limits, decode_ingest, decode_score, signature_of, to_batch
+from contract.telemetry import Limits, decode_ingest, decode_score
 
 NOW = datetime(2024, 1, 15, 12, 0, tzinfo=UTC)
 LIMITS = Limits(records=5, features=4, id_characters=32)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from sklearn.ensemble import IsolationForest
 
-from contract.telemetry import Limits, decode_ingest, to_batch
+from contract.columns import to_batch
+from contract.telemetry import Limits, decode_ingest
 from standalone.fleet import (
     FAULTS,
     FEATURES,

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from sklearn.ensemble import IsolationForest
 
-from contract.telemetry import Limits, decode_ingest, decode_score, to_batch, to_matrix
+from contract.columns import to_batch, to_matrix
+from contract.telemetry import Limits, decode_ingest, decode_score
 from standalone.client import Client
 from standalone.csv_input import Table, read_table
 from standalone.score_csv import records_of, score_csv_command, score_file, train_and_score

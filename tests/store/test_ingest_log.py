@@ -10,8 +10,8 @@ import numpy as np
 import psycopg
 import pytest
 
+from contract.columns import Batch
 from contract.errors import CorruptArtifact
-from contract.telemetry import Batch
 from store.encoded_batch import EncodedBatch
 from store.errors import KeyInUse, SignatureMismatch, StoreUnavailable
 from store.ingest_log import IdempotencyKey, IngestLog

@@ -24,8 +24,8 @@ with warnings.catch_warnings():
     from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
 
+from contract.columns import Batch
 from contract.names import TAG_BATCH
-from contract.telemetry import Batch
 from standalone.embedded_postgres import EmbeddedPostgres
 from store.ingest_log import BatchRow, IngestLog
 from store.local_objects import LocalObjectStore
