@@ -26,7 +26,7 @@ from predictor.facade.openapi_refusals import Refusal, protocol_error, protocol_
 from predictor.hotpath.exchange import Scope
 from predictor.problems import KINDS
 from predictor.v2.errors import read_only
-from predictor.v2.json_request import HEADER_LENGTH
+from predictor.v2.request_headers import HEADER_LENGTH
 
 PROTOCOL = "Open Inference Protocol"
 V1 = "V1"
@@ -49,6 +49,7 @@ _LENGTH = header(
     {"type": "integer", "minimum": 0, "maximum": 999_999_999_999},
 )
 _UNKNOWN_PATH = protocol_error(404, "unknown-path", "Nothing is at this path", examples.NO_PATH)
+_COMPRESSED = protocol_error(415, "compressed", KINDS[UnsupportedMedia].title, examples.COMPRESSED)
 _UNKNOWN = (*protocol_errors(refusals.UNKNOWN), _UNKNOWN_PATH)
 _STORE = protocol_errors(refusals.STORE)
 _DAMAGED = protocol_errors(refusals.DAMAGED)
@@ -91,7 +92,7 @@ def _infer(key: str, parameters: Sequence[Json]) -> Json:
     inferred = content(ref("InferResponse"), examples.INFERRED)
     own = (
         _bad("bad-infer", examples.BAD_INFER),
-        protocol_error(415, "compressed", KINDS[UnsupportedMedia].title, examples.COMPRESSED),
+        _COMPRESSED,
         *_UNKNOWN,
         *_DAMAGED,
         *_STORE,
@@ -174,7 +175,7 @@ def _index() -> Json:
         body=request_body(content(ref("IndexRequest"), examples.INDEX_REQUESTS), required=False),
         responses={
             "200": answer("The index.", content(ref("Index"), examples.INDEX), headers=LIMITED),
-            **refusals.errors_of_protocol([_bad("bad-index", examples.BAD_INDEX), *_STORE], scope=_READ),
+            **refusals.errors_of_protocol([_bad("bad-index", examples.BAD_INDEX), _COMPRESSED, *_STORE], scope=_READ),
         },
     )
 
@@ -193,7 +194,7 @@ def _refused(key: str, done: str) -> Json:
 
 
 def _predict() -> Json:
-    own = (_bad("bad-predict", examples.BAD_PREDICT), *_UNKNOWN, *_DAMAGED, *_STORE)
+    own = (_bad("bad-predict", examples.BAD_PREDICT), _COMPRESSED, *_UNKNOWN, *_DAMAGED, *_STORE)
     return operation(
         "Score rows by a model's default version.",
         tag=V1,

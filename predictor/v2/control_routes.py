@@ -15,6 +15,7 @@ from predictor.v2 import v1
 from predictor.v2.complaints import REFUSALS, malformed
 from predictor.v2.errors import BadInferRequest, NotReady, RepositoryIsReadOnly, error_answer, read_only
 from predictor.v2.plane import Plane
+from predictor.v2.request_headers import refuse_compression
 
 _encode = msgspec.json.Encoder().encode
 _LARGE_BODY = 16 * 1024
@@ -105,6 +106,7 @@ class ControlRoutes:
 
     async def index(self, request: HttpRequest, _target: Target) -> Answer:
         """Answer all versions, or with ``{"ready": true}`` those that can serve."""
+        refuse_compression(request.headers)
         try:
             asked = _decode_index(request.body or b"{}")
         except REFUSALS as fault:
@@ -123,11 +125,13 @@ class ControlRoutes:
 
     async def predict(self, request: HttpRequest, target: Target) -> Answer:
         """Answer V1's predict."""
+        refuse_compression(request.headers)
         plane = self._plane
+        signature = await plane.signature(target.model, target.version)
         if len(request.body) < _LARGE_BODY:
             body = v1.decode(request.body)
         else:
-            body = await self._threads.compute(v1.decode, request.body)
+            body = await self._threads.compute(v1.decode_bounded, request.body, signature)
         headers = {"x-request-id": request.request_id}
         answer, _ = await plane.infer(target.model, body, headers, model_version=target.version)
         return _document(answer)

@@ -18,7 +18,7 @@ import msgspec
 
 from contract.errors import shown
 from predictor.errors import PredictorError
-from predictor.problems import INTERNAL, Answer, answer_of, kind_of, problem_of
+from predictor.problems import INTERNAL, Answer, headers_of, kind_of, problem_of
 
 
 class ProtocolError(PredictorError):
@@ -94,14 +94,12 @@ def sentence_of(error: Exception, request_id: str) -> str:
 def error_answer(error: Exception, request_id: str) -> Answer:
     """Return the whole response that tells a client about ``error`` in the protocol's form."""
     body = msgspec.json.encode(ErrorDocument(sentence_of(error, request_id)))
-    return Answer(status_of(error), body, _headers(error, request_id))
+    return Answer(status_of(error), body, _headers(error))
 
 
-def _headers(error: Exception, request_id: str) -> dict[str, str]:
+def _headers(error: Exception) -> dict[str, str]:
     if isinstance(error, WrongMethod):
         return {"Allow": error.allow}
     if isinstance(error, NotReady):
         return {"Retry-After": str(error.retry_after)}
-    if isinstance(error, ProtocolError):
-        return {}
-    return answer_of(error, request_id=request_id).headers
+    return {} if isinstance(error, ProtocolError) else headers_of(error)

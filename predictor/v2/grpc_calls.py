@@ -1,7 +1,8 @@
 """The methods of ``GRPCInferenceService``, without a transport: a message's bytes in, a reply out, never an exception.
 
 Everything that every call gets stands in :class:`GrpcCalls` once: an id, admission, the error's code and sentence, and
-what is told to who observes.
+what is told to who observes. A call is admitted before its message is received, so that nobody without a token can
+have the server keep one.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import grpc
-import numpy as np
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
 from contract import json_logs
@@ -22,9 +22,9 @@ from predictor.hotpath.exchange import Scope
 from predictor.hotpath.request_ids import RequestIds
 from predictor.models.version_reader import LoadedVersion
 from predictor.v2.errors import RepositoryIsReadOnly, error_answer, read_only, sentence_of, status_of
-from predictor.v2.grpc_codec import decoded, lone_record, outputs_of, response, rows_of
+from predictor.v2.grpc_bounds import check_fields
+from predictor.v2.grpc_codec import decoded, lone_record, lone_response, outputs_of, response, rows_of
 from predictor.v2.inference import Inference
-from predictor.v2.outputs import AS_LISTS
 from predictor.v2.plane import Plane
 
 _log = logging.getLogger(__name__)
@@ -51,18 +51,18 @@ _HTTP_ALONE = ("connection", "allow")
 
 @dataclass(frozen=True, slots=True)
 class GrpcCall:
-    """A call whose message was read.
+    """A call.
 
     Args:
         method: the method's name, such as ``ModelInfer``.
-        message: its bytes.
+        receive: receives its message, as bytes.
         metadata: the call's metadata, names in lower case.
         client: the peer's address.
 
     """
 
     method: str
-    message: bytes
+    receive: Callable[[], Awaitable[bytes]]
     metadata: dict[str, str | bytes]
     client: str
 
@@ -126,21 +126,26 @@ class GrpcCalls:
         request_id = self._ids.take(given.encode() if isinstance(given, str) else given)
         json_logs.request_id.set(request_id)
         noted = self._observer.begin(call, request_id) if self._observer is not None else None
-        reply = await self._reply(call, request_id)
-        if self._observer is not None:
-            self._observer.end(call, noted, reply.code, self._inference.clock() - started)
+        code = grpc.StatusCode.CANCELLED  # unless there is a reply: the client has gone, or the server ends
+        try:
+            reply = await self._reply(call, request_id)
+            code = reply.code
+        finally:
+            if self._observer is not None:
+                self._observer.end(call, noted, code, self._inference.clock() - started)
         return reply
 
     async def _reply(self, call: GrpcCall, request_id: str) -> GrpcReply:
         method = self._methods[call.method]
+        metadata: tuple[tuple[str, str], ...] = ((REQUEST_ID, request_id),)
         try:
             admitted = await self._admit(call, method.scope)
-            message = await method.answer(call.message, request_id)
+            if admitted is not None and admitted.headers:
+                metadata += tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in admitted.headers)
+            message = await method.answer(await call.receive(), request_id)
         except Exception as error:  # noqa: BLE001 - the outermost place: it is logged, and the client told INTERNAL
-            return _refusal(error, call.method, request_id)
-        quota = admitted.headers if admitted is not None else ()
-        told = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in quota]
-        return GrpcReply(message, ((REQUEST_ID, request_id), *told))
+            return _refusal(error, call.method, request_id, metadata)
+        return GrpcReply(message, metadata)
 
     async def _admit(self, call: GrpcCall, scope: Scope | None) -> Admitted | None:
         if scope is None:
@@ -166,8 +171,7 @@ class GrpcCalls:
         started = self._inference.clock()
         is_small = len(message) <= _QUICK_BYTES
         threads = self._inference.threads
-        kind = pb.ModelInferRequest
-        request = decoded(kind, message) if is_small else await threads.compute(decoded, kind, message)
+        request = decoded(pb.ModelInferRequest, message) if is_small else await threads.compute(_bounded, message)
         model, version = request.model_name, request.model_version or None
         loaded = self._inference.resident(model, version) or await self._inference.version(model, version)
         if not is_small:
@@ -176,7 +180,7 @@ class GrpcCalls:
         if values is None or len(values) != loaded.scorer.n_features:
             return self._scored(request, loaded, started, request_id)
         decision = self._inference.record(loaded, values, started=started, request_id=request_id, protocol="v2-grpc")
-        return response(loaded.model, loaded.version, request.id, AS_LISTS, np.array([decision]))
+        return lone_response(loaded.model, loaded.version, request.id, decision)
 
     def _scored(self, request: Any, loaded: LoadedVersion, started: float, request_id: str) -> bytes:
         rows = rows_of(request, self._inference.signature(loaded))
@@ -214,19 +218,24 @@ class GrpcCalls:
         raise RepositoryIsReadOnly(read_only(decoded(pb.RepositoryModelUnloadRequest, message).model_name, "unloaded"))
 
 
+def _bounded(message: bytes) -> Any:
+    check_fields(message)
+    return decoded(pb.ModelInferRequest, message)
+
+
 def _encoded(message: Any) -> bytes:
     encoded: bytes = message.SerializeToString()
     return encoded
 
 
-def _refusal(error: Exception, method: str, request_id: str) -> GrpcReply:
-    """Return the reply that tells the client about ``error``; headers of its answer by HTTP become metadata."""
+def _refusal(error: Exception, method: str, request_id: str, metadata: tuple[tuple[str, str], ...]) -> GrpcReply:
+    """Return the reply that tells the client about ``error``; headers of its answer by HTTP become metadata too."""
     code = code_of(error)
     if code is grpc.StatusCode.INTERNAL:
         _log.error("%s failed", method, exc_info=error)
     headers = error_answer(error, request_id).headers
     told = [(name.lower(), value) for name, value in headers.items() if name.lower() not in _HTTP_ALONE]
-    return GrpcReply(b"", ((REQUEST_ID, request_id), *told), code, sentence_of(error, request_id))
+    return GrpcReply(b"", (*metadata, *told), code, sentence_of(error, request_id))
 
 
 def code_of(error: Exception) -> grpc.StatusCode:

@@ -1,13 +1,15 @@
 """``grpc.health.v1``: the server's readiness, for probes and load balancers that speak gRPC.
 
 Watchers look at the readiness several times a second. The servicer that comes with the library forgets its other
-watchers when one of them leaves.
+watchers when one of them leaves. When the server stops, watchers are told so and let go: one that stays would hold the
+server up for all the time that calls under way are given.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -29,6 +31,11 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # t
     def __init__(self, is_ready: Callable[[], bool], services: Sequence[str]) -> None:
         self._is_ready = is_ready
         self._services = {"", *services}
+        self._stopped = asyncio.Event()
+
+    def stop(self) -> None:
+        """Be ready no more, and end what watches."""
+        self._stopped.set()
 
     async def Check(self, request: Any, context: grpc.aio.ServicerContext) -> Any:  # noqa: N802 - the protocol's name
         """Answer whether a service is ready now; NOT_FOUND if there is none of that name."""
@@ -43,7 +50,7 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # t
         request: Any,
         context: grpc.aio.ServicerContext,  # noqa: ARG002 - the shape of a servicer's method
     ) -> AsyncIterator[Any]:
-        """Answer whether a service is ready, now and whenever that changes."""
+        """Answer whether a service is ready, now and whenever that changes, until the server stops."""
         told = None
         while True:
             status = self._status(request.service)
@@ -52,10 +59,14 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # t
             if status != told:
                 yield health_pb2.HealthCheckResponse(status=status)
                 told = status
-            await asyncio.sleep(_LOOK_SECONDS)
+            if self._stopped.is_set():
+                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._stopped.wait()
 
     def _status(self, service: str) -> Any:
         if service not in self._services:
             return None
-        ready = self._is_ready()
+        ready = self._is_ready() and not self._stopped.is_set()
         return health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING

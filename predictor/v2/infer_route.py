@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from contract.errors import shown
-from predictor.errors import UnsupportedMedia
-from predictor.hotpath.exchange import Headers, HttpRequest, Scope
+from predictor.hotpath.exchange import HttpRequest, Scope
 from predictor.models.version_reader import LoadedVersion
 from predictor.problems import Answer
-from predictor.v2.errors import BadInferRequest, error_answer
+from predictor.v2.errors import error_answer
 from predictor.v2.inference import Inference
 from predictor.v2.json_answer import infer_answer, lone_answer
-from predictor.v2.json_request import HEADER_LENGTH, lone_record, read_request
+from predictor.v2.json_request import lone_record, read_request
+from predictor.v2.request_headers import json_size as json_size_of
 
 # Up to here a request takes less than a thread's change costs: some 100 rows of 8 features.
 _QUICK_BYTES = 16 * 1024
-_LENGTH_NAME = HEADER_LENGTH.lower().encode()
-_LONGEST_LENGTH = 12
 
 
 class InferRoute:
@@ -44,7 +41,7 @@ class InferRoute:
         """Answer a small request by a version in memory; None if it must wait.
 
         Raises:
-            BadInferRequest: it cannot be taken.
+            BadInferRequest, UnsupportedMedia: it cannot be taken.
 
         """
         body = request.body
@@ -54,7 +51,7 @@ class InferRoute:
         if loaded is None:
             return None
         started = self._inference.clock()
-        json_size = _json_size(request.headers)
+        json_size = json_size_of(request.headers)
         lone = lone_record(body) if json_size is None else None
         if lone is None or len(lone[0]) != loaded.scorer.n_features:
             return self._scored(request, loaded, json_size, started)
@@ -67,12 +64,12 @@ class InferRoute:
         """Answer any request.
 
         Raises:
-            BadInferRequest: it cannot be taken.
+            BadInferRequest, UnsupportedMedia: it cannot be taken.
             UnknownModel, UnknownVersion, NotLoadable, StoreUnavailable: the version cannot be had.
 
         """
         started = self._inference.clock()
-        json_size = _json_size(request.headers)
+        json_size = json_size_of(request.headers)
         loaded = await self._inference.version(self._model, self._version)
         if len(request.body) <= _QUICK_BYTES:
             return self._scored(request, loaded, json_size, started)
@@ -88,22 +85,3 @@ class InferRoute:
             loaded, asked.rows, started=started, request_id=request.request_id, protocol="v2-rest"
         )
         return infer_answer(loaded.model, loaded.version, asked.id, asked.outputs, decision)
-
-
-def _json_size(headers: Headers) -> int | None:
-    """Return the length of the JSON where the request says that binary data follows.
-
-    Raises:
-        UnsupportedMedia: the body is compressed.
-        BadInferRequest: the length is none.
-
-    """
-    size = None
-    for name, value in headers:
-        if name == _LENGTH_NAME:
-            if not value.isdigit() or len(value) > _LONGEST_LENGTH:
-                raise BadInferRequest(f"{HEADER_LENGTH} is {shown(value.decode('latin-1'))!r}; it is a number of bytes")
-            size = int(value)
-        elif name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
-            raise UnsupportedMedia(f"Content-Encoding is {shown(value.decode('latin-1'))!r}: send it uncompressed")
-    return size

@@ -10,8 +10,8 @@ import orjson
 from numpy.typing import NDArray
 
 from predictor.problems import Answer
-from predictor.v2.json_request import HEADER_LENGTH
 from predictor.v2.outputs import Output, Outputs
+from predictor.v2.request_headers import HEADER_LENGTH
 
 _BINARY_TYPE = "application/octet-stream"
 

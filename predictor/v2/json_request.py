@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from contract.errors import shown
 from predictor.v2.complaints import REFUSALS, malformed, misplaced
 from predictor.v2.errors import BadInferRequest
-from predictor.v2.large_json import count, flat_request
+from predictor.v2.json_bounds import LARGE_BYTES, check_lists, check_values
+from predictor.v2.large_json import flat_request
 from predictor.v2.outputs import AS_BYTES, AS_LISTS, Outputs, choose
+from predictor.v2.request_headers import HEADER_LENGTH
 from predictor.v2.tensors import (
     Rows,
     Signature,
@@ -29,13 +31,6 @@ from predictor.v2.tensors import (
     rows_of_lists,
     rows_of_values,
 )
-
-HEADER_LENGTH = "Inference-Header-Content-Length"
-
-# From this size on the commas are counted before a list is made of them: 64 MiB of `0,` would take a gigabyte. And
-# numbers in a flat list go straight into an array.
-_LARGE_BYTES = 1 << 20
-_COMMAS_BESIDE_VALUES = 10_000
 
 Parameters = dict[str, Any]
 
@@ -135,7 +130,7 @@ def lone_record(body: bytes) -> tuple[list[float], str | None] | None:
         request = _decode_nested(body) if b"[[" in body else _decode_flat(body)
     except REFUSALS:
         return None
-    if len(request.inputs) != 1 or request.outputs is not None or request.parameters is not None:
+    if len(request.inputs) != 1 or request.outputs or request.parameters:
         return None
     tensor = request.inputs[0]
     if isinstance(tensor, _FlatTensor):
@@ -144,7 +139,7 @@ def lone_record(body: bytes) -> tuple[list[float], str | None] | None:
         values = tensor.data[0]
     else:
         return None
-    if tensor.datatype != "FP64" or tensor.parameters is not None or tensor.shape != [1, len(values)]:
+    if tensor.datatype != "FP64" or tensor.parameters or tensor.shape != [1, len(values)]:
         return None
     return values, request.id
 
@@ -169,21 +164,20 @@ def read_request(body: bytes, json_size: int | None, signature: Signature) -> In
                 f"{HEADER_LENGTH} is {json_size}, and the body has {len(body)} bytes: it is the length of the JSON that"
                 " the body begins with"
             )
-        request, content = _decoded_any(body[:json_size]), memoryview(body)[json_size:]
+        head = body[:json_size]
+        check_values(head, signature)
+        check_lists(head, signature)
+        request, content = _decoded_any(head), memoryview(body)[json_size:]
     if len(request.inputs) != 1:
         raise BadInferRequest(f"inputs has {len(request.inputs)} tensors; a model takes one, with all features")
     return InferRequest(_rows(request.inputs[0], content, signature), request.id, _outputs(request))
 
 
 def _decoded(body: bytes, signature: Signature) -> _AnyRequest:
-    most = signature.most_rows * signature.n_features
-    if len(body) > _LARGE_BYTES and count(body, ",") > most + _COMMAS_BESIDE_VALUES:
-        raise BadInferRequest(
-            f"the body holds more than the {most} values that {signature.most_rows} rows of {signature.n_features}"
-            " features have: send the rows in several requests"
-        )
-    if len(body) > _LARGE_BYTES and (request := _decoded_large(body)) is not None:
+    check_values(body, signature)
+    if len(body) > LARGE_BYTES and (request := _decoded_large(body)) is not None:
         return request
+    check_lists(body, signature)
     for decode in (_decode_flat, _decode_nested):
         try:
             return decode(body)

@@ -65,6 +65,10 @@ class TelltaleModel(Model):  # type: ignore[misc]  # KServe's SDK has no types
             msgspec.to_builtins(tensor) for tensor in (await self._served.metadata(self.name, self.version)).outputs
         ]
 
+    async def signature(self) -> Signature:
+        """Return what the version that would answer takes; errors as of :meth:`predict`."""
+        return self._inference.signature(await self._inference.version(self.name, self.version))
+
     async def predict(
         self,
         payload: dict[str, Any] | InferRequest,
@@ -186,6 +190,10 @@ class TelltaleDataPlane(DataPlane):  # type: ignore[misc]  # KServe's SDK has no
     ) -> bool:
         """Tell whether a model, or one of its versions, can serve."""
         return await (await self.get_model(model_name, model_version)).healthy()
+
+    async def signature(self, model_name: str, model_version: str | None = None) -> Signature:
+        """Return what the version that would answer takes."""
+        return await (await self.get_model(model_name, model_version)).signature()
 
     async def index(self, *, ready_only: bool) -> list[dict[str, str]]:
         """Return every version and whether it can serve."""

@@ -16,10 +16,10 @@ import numpy as np
 import simdjson
 from numpy.typing import NDArray
 
+from predictor.v2.json_bounds import count
+
 # Of inputs, shape and data; outputs, where they are asked for, have one more.
 _BRACKETS = 3
-# As much as stays in a core's cache.
-_PIECE = 1 << 16
 # A parser holds about as much memory as the largest body it read.
 _KEPT_BYTES = 32 << 20
 
@@ -35,15 +35,10 @@ def flat_request(body: bytes) -> tuple[dict[str, Any], NDArray[np.float64]] | No
     with _lent_parser(len(body)) as parser:
         try:
             return _parts(parser.parse(body), brackets)
-        except (ValueError, TypeError, KeyError, IndexError):
-            return None  # no JSON, or of other types: it is read again, and what is wrong is said there
-
-
-def count(body: bytes, character: str) -> int:
-    """Return how often an ASCII character occurs, sooner than ``bytes.count`` where it occurs every few bytes."""
-    view = np.frombuffer(body, np.uint8)
-    code = ord(character)
-    return sum(int(np.count_nonzero(view[start : start + _PIECE] == code)) for start in range(0, len(view), _PIECE))
+        except (ValueError, TypeError, KeyError, IndexError, RuntimeError):
+            # No JSON, of other types, or an integer of more than 64 bits, for which simdjson raises RuntimeError: it is
+            # read again, and what is wrong is said there.
+            return None
 
 
 @contextmanager

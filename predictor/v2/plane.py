@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from predictor.v2.tensors import Signature
+
 
 class Plane(Protocol):
     """Answers about the server and its models; documents are dicts of what JSON knows.
@@ -28,6 +30,9 @@ class Plane(Protocol):
         self, model_name: str, disable_predictor_health_check: bool = False, model_version: str | None = None
     ) -> bool:
         """Tell whether a model can serve; the second argument is KServe's and has no meaning here."""
+
+    async def signature(self, model_name: str, model_version: str | None = None) -> Signature:
+        """Return what the version that would answer takes, loading it if need be; NotLoadable if it is damaged."""
 
     async def index(self, *, ready_only: bool) -> list[dict[str, str]]:
         """Return every version and whether it can serve."""

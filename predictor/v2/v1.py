@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from contract.errors import shown
 from predictor.v2.complaints import REFUSALS, malformed, misplaced
 from predictor.v2.errors import BadInferRequest
+from predictor.v2.json_bounds import check_lists, check_values
 from predictor.v2.tensors import Rows, Signature, TensorHead, names_of, rows_of_lists
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -32,6 +33,13 @@ def decode(body: bytes) -> dict[str, Any]:
         return _decode(body)
     except REFUSALS as fault:
         raise BadInferRequest(malformed(fault, body)) from fault
+
+
+def decode_bounded(body: bytes, signature: Signature) -> dict[str, Any]:
+    """Return a body as JSON has it, if it may be a request for a model with this signature; BadInferRequest."""
+    check_values(body, signature)
+    check_lists(body, signature)
+    return decode(body)
 
 
 def rows_of(body: Mapping[str, Any], signature: Signature) -> Rows:

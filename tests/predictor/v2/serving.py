@@ -1,26 +1,39 @@
-"""A server of the protocol alone: a model store in a folder, its versions loaded, REST under uvicorn, and gRPC."""
+"""A server of the protocol: a model store in a folder, its versions loaded, the real driver under uvicorn, and gRPC.
+
+Only admission and what takes note of scores are simulated, each behind the product's own seam. The whole predictor,
+with tokens and quotas, is in :mod:`tests.predictor.v2.test_whole_predictor`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from contract.manifest import Manifest
 from contract.telemetry import Limits
 from predictor.hotpath.admission import Admitted
-from predictor.hotpath.exchange import HttpRequest, Scored
+from predictor.hotpath.driver import Driver, DriverParts, InferenceProtocol
+from predictor.hotpath.exchange import Scored
+from predictor.hotpath.express import express_protocol
+from predictor.hotpath.express_lane import ExpressLane
+from predictor.hotpath.frame import Frame
+from predictor.hotpath.late import Late
+from predictor.hotpath.score_batch import BatchScoring
+from predictor.hotpath.score_route import ScoreRoute
 from predictor.models.loaded_versions import LoadedVersions
 from predictor.models.version_reader import LoadedVersion, VersionReader
 from predictor.observability.metrics import Metrics
-from predictor.problems import Answer
+from predictor.security.connection_limits import ConnectionLimits
 from predictor.security.errors import Forbidden, RateLimited, Reason, Unauthenticated
+from predictor.security.events import NoEvents
 from predictor.threads import Threads
 from predictor.v2 import kserve_sdk
 from predictor.v2.inference import Inference
@@ -85,6 +98,15 @@ class Gate:
 
 
 @dataclass
+class ScoreParts:
+    """What ``/score`` needs, which the driver has beside the protocol."""
+
+    loaded: LoadedVersions
+    threads: Threads
+    notes: Notes
+
+
+@dataclass
 class Parts:
     """What serves the protocol, on its event loop."""
 
@@ -93,7 +115,8 @@ class Parts:
     loaded: LoadedVersions
     inference: Inference
     plane: Any
-    rest: V2Rest
+    driver: Driver
+    express: ExpressLane
     calls: Any
     grpc: Any
     gate: Gate
@@ -131,40 +154,25 @@ async def build(folder: Path, limits: Limits) -> Parts:
     gate = Gate()
     calls = GrpcCalls(inference, plane, gate)
     grpc = GrpcServer(calls, lambda: is_ready[0], max_message_bytes=limits.body_bytes)
-    return Parts(
-        folder, models, loaded, inference, plane, V2Rest(inference, plane), calls, grpc, gate, notes, threads, is_ready
-    )
+    driver, express = frontend(V2Rest(inference, plane), ScoreParts(loaded, threads, notes), gate, limits)
+    return Parts(folder, models, loaded, inference, plane, driver, express, calls, grpc, gate, notes, threads, is_ready)
 
 
-class ProtocolApp:
-    """The smallest ASGI application around V2Rest."""
+def frontend(rest: V2Rest, parts: ScoreParts, gate: Gate, limits: Limits) -> tuple[Driver, ExpressLane]:
+    """Put the driver and the express lane, as the composition root has them, before the protocol."""
+    protocol: Late[InferenceProtocol] = Late()
+    facade: Late[ASGIApp] = Late()
+    protocol.set(rest)
+    facade.set(_nothing_else)
+    frame = Frame(gate, None, None)
+    batches = BatchScoring(parts.loaded, parts.threads, parts.notes, limits)
+    score = ScoreRoute(parts.loaded, batches, parts.notes, limits)
+    driver = Driver(DriverParts(score, protocol, facade, frame, limits.body_bytes, _nothing_else))
+    return driver, ExpressLane(score, protocol, frame, max_body_bytes=limits.body_bytes)
 
-    def __init__(self, rest: V2Rest) -> None:
-        self._rest = rest
 
-    async def __call__(self, scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Any]) -> None:
-        assert scope["type"] == "http"
-        body = b""
-        more = True
-        while more:
-            message = await receive()
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-        request = HttpRequest(
-            scope["method"], scope["path"], scope["query_string"], scope["headers"], body, "the-request"
-        )
-        answer = await self._answer(request)
-        headers = {"content-type": answer.content_type, "content-length": str(len(answer.body)), **answer.headers}
-        raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-        await send({"type": "http.response.start", "status": answer.status, "headers": raw})
-        await send({"type": "http.response.body", "body": answer.body})
-
-    async def _answer(self, request: HttpRequest) -> Answer:
-        route = self._rest.route(request.method, request.path)
-        try:
-            return route.quick(request) or await route.answer(request)
-        except Exception as error:  # noqa: BLE001 - the outermost place, as in the real driver
-            return route.error_answer(error, request.request_id)
+async def _nothing_else(_scope: Any, _receive: Any, _send: Any) -> None:
+    raise AssertionError("no test asks for what is beside the protocol")
 
 
 @dataclass
@@ -193,7 +201,16 @@ def serving(folder: Path, limits: Limits) -> Iterator[Serving]:
         return asyncio.run_coroutine_threadsafe(work, loop).result(30)
 
     parts = run(build(folder, limits))
-    config = uvicorn.Config(ProtocolApp(parts.rest), host="127.0.0.1", port=0, lifespan="off", log_config=None)
+    config = uvicorn.Config(
+        parts.driver,
+        http=express_protocol(parts.express, ConnectionLimits(), NoEvents()),
+        host="127.0.0.1",
+        port=0,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        server_header=False,
+    )
     listening = config.bind_socket()
     server = uvicorn.Server(config)
     server.capture_signals = _nothing  # type: ignore[method-assign]  # they belong to the main thread

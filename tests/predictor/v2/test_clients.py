@@ -37,6 +37,8 @@ def test_kserves_rest_client_by_v2(protocol: Serving, binary: bool) -> None:
             assert (answer.id, answer.model_name) == ("7", "default")
             assert answer.get_output_by_name("anomaly_score").as_numpy().tolist() == SCORES
             assert answer.get_output_by_name("is_anomaly").as_numpy().tolist() == [True, False]
+            without_id = await client.infer(protocol.url, InferRequest("default", [tensor]), model_name="default")
+            assert without_id.get_output_by_name("anomaly_score").as_numpy().tolist() == SCORES
         finally:
             await client.close()
 

@@ -109,6 +109,22 @@ def test_the_short_way_of_one_record_gives_the_same_bits_and_bytes(values: list[
     assert SCORER.score_record(list(by_grpc)) == decision
 
 
+@given(st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=200), st.sampled_from(["default", "m" * 200]))
+def test_the_short_answer_over_grpc_has_the_bytes_of_the_long_one(decision: float, given_id: str, model: str) -> None:
+    long = grpc_codec.response(model, "20240115100000", given_id, AS_LISTS, np.array([decision]))
+    assert grpc_codec.lone_response(model, "20240115100000", given_id, decision) == long
+
+
+def test_a_binary_tensor_that_lies_well_is_scored_where_it_lies() -> None:
+    for padding in range(8):
+        content, size = binary_body(np.arange(6.0).reshape(2, 3), id="x" * padding)
+        if (np.frombuffer(content, np.uint8).ctypes.data + size) % 8 == 0:
+            taken = read_request(content, size, SIGNATURE).rows
+            assert np.shares_memory(taken, np.frombuffer(content, np.uint8))
+            return
+    raise AssertionError("one of eight paddings aligns it")
+
+
 @given(batches("FP64").filter(len))
 def test_every_answer_carries_the_same_scores(rows: NDArray[Any]) -> None:
     decision = SCORER.score(rows)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -16,9 +17,9 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from predictor.errors import CannotListen
 from predictor.v2 import kserve_sdk
-from tests.predictor.v2.asking import normal_rows
-from tests.predictor.v2.conftest import MOST_ROWS
-from tests.predictor.v2.serving import NEW, OLD, Serving
+from tests.predictor.v2.asking import NUMPY, normal_rows
+from tests.predictor.v2.conftest import MOST_BYTES, MOST_ROWS
+from tests.predictor.v2.serving import FEATURES, NEW, OLD, Serving
 
 kserve_sdk.prepare()
 
@@ -125,6 +126,51 @@ def test_infer_by_a_list(stub: Any) -> None:
     assert not answer.raw_output_contents
 
 
+@pytest.mark.parametrize(
+    ("datatype", "field"),
+    [
+        ("FP64", "fp64_contents"),
+        ("FP32", "fp32_contents"),
+        ("INT64", "int64_contents"),
+        ("INT32", "int_contents"),
+        ("INT16", "int_contents"),
+        ("INT8", "int_contents"),
+        ("UINT64", "uint64_contents"),
+        ("UINT32", "uint_contents"),
+        ("UINT16", "uint_contents"),
+        ("UINT8", "uint_contents"),
+    ],
+)
+def test_every_datatype_of_numbers_is_taken_as_a_list_and_as_bytes(stub: Any, datatype: str, field: str) -> None:
+    head = pb.ModelInferRequest.InferInputTensor(name="features", datatype=datatype, shape=[1, 3])
+    getattr(head.contents, field).extend([2, 3, 4])
+    listed = stub.ModelInfer(pb.ModelInferRequest(model_name="default", inputs=[head]))
+    assert list(listed.outputs[0].contents.fp64_contents) == [SCORE]
+    raw = stub.ModelInfer(ask_raw(np.array([[2, 3, 4]], NUMPY[datatype]), datatype))
+    assert np.frombuffer(raw.raw_output_contents[0], "<f8").tolist() == [SCORE]
+
+
+def test_half_floats_are_taken_as_bytes(stub: Any) -> None:
+    answer = stub.ModelInfer(ask_raw(np.array([ROW], "<f2"), "FP16"))
+    assert np.frombuffer(answer.raw_output_contents[0], "<f8").tolist() == [SCORE]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("datatype", ["FP64", "FP32", "FP16"])
+def test_what_is_not_finite_is_refused_in_every_form(stub: Any, datatype: str, value: float) -> None:
+    rows = np.array([ROW, ROW], NUMPY[datatype])
+    rows[1, 2] = value
+    said = [refused(lambda: stub.ModelInfer(ask_raw(rows, datatype)))]
+    if datatype != "FP16":
+        head = pb.ModelInferRequest.InferInputTensor(name="features", datatype=datatype, shape=[2, 3])
+        getattr(head.contents, f"{datatype.lower()}_contents").extend(rows.ravel().tolist())
+        request = pb.ModelInferRequest(model_name="default", inputs=[head])
+        said.append(refused(lambda: stub.ModelInfer(request)))
+    for code, detail, _ in said:
+        assert code is Code.INVALID_ARGUMENT
+        assert f"row 1, feature 2 (temperature) is {value}" in detail
+
+
 def test_infer_by_bytes(stub: Any) -> None:
     answer = stub.ModelInfer(ask_raw(np.array([ROW, [0.0, 0.0, 0.0]], np.float32), "FP32"))
     assert np.frombuffer(answer.raw_output_contents[0], "<f8").tolist() == [SCORE, 0.35]
@@ -175,6 +221,11 @@ def _both() -> Any:
     return request
 
 
+def _one_for_each_feature() -> Any:
+    heads = [pb.ModelInferRequest.InferInputTensor(name=name, datatype="FP64", shape=[1]) for name in FEATURES]
+    return pb.ModelInferRequest(model_name="default", inputs=heads, raw_input_contents=[bytes(8)] * 3)
+
+
 def _two() -> Any:
     request = ask()
     request.inputs.append(request.inputs[0])
@@ -187,9 +238,12 @@ def _two() -> Any:
         (pb.ModelInferRequest(model_name="default"), "inputs has 0 tensors"),
         (_two(), "inputs has 2 tensors"),
         (ask([1, 2]), "inputs[0] has 2 values, and its shape [1, 3]"),
+        (ask([1, 2, 3, 4], (1, 4)), "inputs[0].shape is [1, 4]; model 'default' takes [rows, 3]"),
+        (ask([1, 2], (1, 2)), "inputs[0].shape is [1, 2]; model 'default' takes [rows, 3]"),
         (ask(shape=(1, 4)), "inputs[0].shape is [1, 4]; model 'default' takes [rows, 3]"),
         (ask(shape=(2**62, 3)), "the limit is 2000"),
         (ask(datatype="BYTES"), "'BYTES'; a model takes numbers"),
+        (ask_raw(np.array([[True, False, True]]), "BOOL"), "'BOOL'; a model takes numbers"),
         (ask(datatype="FP32"), "inputs[0] has fp64_contents, and its datatype FP32 has its values in fp32_contents"),
         (ask(datatype="FP16"), "FP16, which comes as binary data alone"),
         (_wrong_field(), "inputs[0] has int64_contents"),
@@ -198,6 +252,8 @@ def _two() -> Any:
         (ask([1, float("-inf"), 1]), "row 0, feature 1 (rpm) is -inf"),
         (ask([1e39, 1, 1]), "row 0, feature 0 (speed) is 1e+39"),
         (ask_raw(np.full((2, 3), np.inf)), "row 0, feature 0 (speed) is inf"),
+        (_one_for_each_feature(), "inputs has 3 tensors; a model takes one, with all features"),
+        (ask(outputs=[pb.ModelInferRequest.InferRequestedOutputTensor()] * 20_000), "more than 10000 fields"),
         (ask_raw(np.zeros((MOST_ROWS + 1, 3))), f"has {MOST_ROWS + 1} rows; the limit is {MOST_ROWS}"),
         (ask(outputs=[pb.ModelInferRequest.InferRequestedOutputTensor(name="x")]), "outputs[0] asks for 'x'"),
     ],
@@ -230,9 +286,11 @@ def test_models_are_neither_loaded_nor_unloaded_by_clients(stub: Any) -> None:
 
 
 def test_a_message_beyond_the_limit_is_refused(stub: Any) -> None:
-    code, detail, _ = refused(lambda: stub.ModelInfer(ask(id="x" * (4 * 1024 * 1024 + 1))))
+    request = ask()
+    request.parameters["note"].string_param = "x" * MOST_BYTES
+    code, detail, _ = refused(lambda: stub.ModelInfer(request))
     assert code is Code.RESOURCE_EXHAUSTED
-    assert "larger than max" in detail
+    assert f"larger than max ({request.ByteSize()} vs. {MOST_BYTES})" in detail
 
 
 @pytest.mark.usefixtures("closed")
@@ -341,33 +399,110 @@ def test_a_port_that_is_taken_is_noticed(protocol: Serving) -> None:
                 protocol.run(server.start(f"127.0.0.1:{port}"))
 
 
-def test_a_call_under_way_is_answered_before_the_server_stops(protocol: Serving) -> None:
+class Slow:
+    """A plane whose readiness comes only when it is told to."""
+
+    def __init__(self) -> None:
+        self.arrived, self.go_on = asyncio.Event(), asyncio.Event()
+        self.was_cut_off = False
+
+    async def ready(self) -> bool:
+        self.arrived.set()
+        try:
+            await self.go_on.wait()
+        except asyncio.CancelledError:
+            self.was_cut_off = True
+            raise
+        return True
+
+
+class Observed:
+    """Keeps how calls ended."""
+
+    def __init__(self) -> None:
+        self.ends: list[tuple[str, str]] = []
+        self.ended = asyncio.Event()
+
+    def begin(self, call: Any, request_id: str) -> object:  # noqa: ARG002 - the port's shape
+        return None
+
+    def end(self, call: Any, noted: object, code: grpc.StatusCode, seconds: float) -> None:
+        assert noted is None
+        assert seconds >= 0
+        self.ends.append((call.method, code.name))
+        self.ended.set()
+
+
+@asynccontextmanager
+async def _slow_server(protocol: Serving) -> AsyncIterator[tuple[Any, Any, Slow, Observed]]:
+    """A server of its own whose ``ServerReady`` hangs, a stub for it, and what it notes."""
+    from predictor.v2.grpc_calls import GrpcCalls
     from predictor.v2.grpc_server import GrpcServer
 
-    async def stop_under_a_call() -> tuple[Any, Any]:
-        server = GrpcServer(protocol.parts.calls, lambda: True, max_message_bytes=1 << 20)
-        port = await server.start("127.0.0.1:0")
-        arrived, go_on = asyncio.Event(), asyncio.Event()
-        plane = protocol.parts.plane
+    slow, observed = Slow(), Observed()
+    plane: Any = slow
+    calls = GrpcCalls(protocol.parts.inference, plane, protocol.parts.gate, observed)
+    server = GrpcServer(calls, lambda: True, max_message_bytes=1 << 20)
+    port = await server.start("127.0.0.1:0")
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield server, channel, slow, observed
+    slow.go_on.set()
+    await server.stop(0)
 
-        async def slow() -> bool:
-            arrived.set()
-            await go_on.wait()
-            return True
 
-        plane.ready, usual = slow, plane.ready
-        try:
-            async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-                call = GRPCInferenceServiceStub(channel).ServerReady(pb.ServerReadyRequest())
-                await arrived.wait()
-                stopping = asyncio.ensure_future(server.stop(20))
-                await asyncio.sleep(0)
-                go_on.set()
-                answer = await call
-                await stopping
-        finally:
-            plane.ready = usual
-        return answer, server
+def test_a_call_under_way_is_answered_before_the_server_stops(protocol: Serving) -> None:
+    async def stop_under_a_call() -> bool:
+        async with _slow_server(protocol) as (server, channel, slow, observed):
+            call = GRPCInferenceServiceStub(channel).ServerReady(pb.ServerReadyRequest())
+            await slow.arrived.wait()
+            stopping = asyncio.ensure_future(server.stop(20))
+            await asyncio.sleep(0)
+            slow.go_on.set()
+            answer = await call
+            await stopping
+            assert observed.ends == [("ServerReady", "OK")]
+            return bool(answer.ready)
 
-    answer, _ = protocol.run(stop_under_a_call())
-    assert answer.ready
+    assert protocol.run(stop_under_a_call())
+
+
+def test_a_call_that_does_not_end_is_cut_off_after_the_grace(protocol: Serving) -> None:
+    async def stop_under_a_call() -> tuple[Any, bool]:
+        async with _slow_server(protocol) as (server, channel, slow, observed):
+            call = GRPCInferenceServiceStub(channel).ServerReady(pb.ServerReadyRequest())
+            await slow.arrived.wait()
+            await asyncio.wait_for(server.stop(0.05), 10)
+            with pytest.raises(grpc.aio.AioRpcError) as cut_off:
+                await call
+            await observed.ended.wait()
+            assert observed.ends == [("ServerReady", "CANCELLED")]
+            return cut_off.value.code(), slow.was_cut_off
+
+    code, was_cut_off = protocol.run(stop_under_a_call())
+    assert code in (Code.UNAVAILABLE, Code.CANCELLED)
+    assert was_cut_off
+
+
+def test_a_call_whose_client_goes_away_ends_and_is_noted(protocol: Serving) -> None:
+    async def go_away() -> None:
+        async with _slow_server(protocol) as (_, channel, slow, observed):
+            call = GRPCInferenceServiceStub(channel).ServerReady(pb.ServerReadyRequest())
+            await slow.arrived.wait()
+            call.cancel()
+            await asyncio.wait_for(observed.ended.wait(), 10)
+            assert slow.was_cut_off
+            assert observed.ends == [("ServerReady", "CANCELLED")]
+
+    protocol.run(go_away())
+
+
+def test_who_watches_health_is_told_of_the_end_and_does_not_hold_it_up(protocol: Serving) -> None:
+    async def stop_under_a_watch() -> list[int]:
+        async with _slow_server(protocol) as (server, channel, _, _):
+            watched = aiter(health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest()))
+            first = await anext(watched)
+            await asyncio.wait_for(server.stop(3600), 10)
+            return [first.status, *[answer.status async for answer in watched]]
+
+    serving, waiting = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+    assert protocol.run(stop_under_a_watch()) == [serving, waiting]

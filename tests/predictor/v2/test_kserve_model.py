@@ -76,6 +76,7 @@ def test_the_plane_infers_what_grpc_brought(protocol: Serving, raw: bool) -> Non
     assert loaded is not None
     expected = loaded.scorer.score(rows)
     assert answer.model_version == OLD
+    assert protocol.parts.notes.taken[-1] == ("v2-grpc", OLD, 3)
     if raw:
         assert list(answer.raw_output_contents) == [expected.tobytes(), (expected < 0).tobytes()]
     else:

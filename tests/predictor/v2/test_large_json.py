@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from predictor.v2 import json_request
@@ -37,9 +37,9 @@ def outcome(body: bytes) -> tuple[object, ...]:
 
 def both_ways(body: bytes) -> tuple[tuple[object, ...], tuple[object, ...]]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_request, "_LARGE_BYTES", 0)
+        patch.setattr(json_request, "LARGE_BYTES", 0)
         as_large = outcome(body)
-        patch.setattr(json_request, "_LARGE_BYTES", 1 << 40)
+        patch.setattr(json_request, "LARGE_BYTES", 1 << 40)
         return as_large, outcome(body)
 
 
@@ -85,6 +85,8 @@ def test_what_comes_of_a_request_does_not_depend_on_its_size(body: bytes) -> Non
     assert as_large == as_small
 
 
+@example(data=[10**30, 1], wanted=False)
+@example(data=[10**400, 1], wanted=False)
 @given(data=st.lists(NUMBERS | st.lists(NUMBERS, max_size=3), max_size=8), wanted=st.booleans())
 def test_nor_on_what_is_in_it(data: list[object], wanted: bool) -> None:
     outputs = {"outputs": [{"name": "is_anomaly"}]} if wanted else {}

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+import logging
+import shutil
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
+from contract.forest_file import encode_forest
 from predictor.models.version_reader import LoadedVersion
-from tests.predictor.v2.asking import HEADER, binary_body, body, normal_rows, tensor
-from tests.predictor.v2.conftest import MOST_ROWS
+from tests.predictor.forests import publish, stump_forest
+from tests.predictor.v2.asking import HEADER, NUMPY, binary_body, body, normal_rows, tensor
+from tests.predictor.v2.conftest import MOST_BYTES, MOST_ROWS
 from tests.predictor.v2.serving import FEATURES, NEW, OLD, Serving
 
 INFER = "/v2/models/default/infer"
@@ -106,6 +112,36 @@ def test_the_index_lists_every_version_of_every_model(http: httpx.Client) -> Non
     assert "ready: expected true or false" in _error(http.post("/v2/repository/index", json={"ready": "yes"}), 400)
 
 
+def test_the_index_tells_what_cannot_serve_and_leaves_it_out_where_only_the_ready_are_wanted(
+    protocol: Serving, http: httpx.Client
+) -> None:
+    models, folder = protocol.parts.models, protocol.parts.folder
+    models.put_forest("unfinished", OLD, encode_forest(stump_forest(("speed",))))  # no manifest: it is no version yet
+    publish(models, "broken", OLD, stump_forest(("speed",)))
+    manifest = next((folder / "models" / "broken" / OLD).glob("manifest*"))
+    whole = manifest.read_bytes()
+    manifest.chmod(0o644)
+    manifest.write_bytes(b"{}")
+    try:
+        listed = http.post("/v2/repository/index").json()
+        assert [(entry["name"], entry["version"]) for entry in listed] == [
+            ("broken", OLD),
+            ("default", NEW),
+            ("default", OLD),
+            ("undecided", OLD),
+        ]
+        assert [entry["state"] for entry in listed] == ["UNAVAILABLE", "READY", "READY", "READY"]
+        assert listed[0]["reason"]
+        ready = http.post("/v2/repository/index", content=b'{"ready": true}').json()
+        assert ready == listed[1:]
+        assert http.post("/v2/repository/index", json={"ready": False}).json() == listed
+        assert _error(http.get("/v2/models/broken"), 503)
+    finally:
+        manifest.write_bytes(whole)
+        for name in ("broken", "unfinished"):
+            shutil.rmtree(folder / "models" / name)
+
+
 @pytest.mark.parametrize("done", ["load", "unload"])
 def test_models_are_neither_loaded_nor_unloaded_by_clients(http: httpx.Client, done: str) -> None:
     answer = http.post(f"/v2/repository/models/default/{done}")
@@ -121,6 +157,11 @@ def test_models_are_neither_loaded_nor_unloaded_by_clients(http: httpx.Client, d
         ("GET", "/v2/repository/index", "POST"),
         ("PUT", "/v1/models/default:predict", "POST"),
         ("POST", "/v2", "GET"),
+        ("POST", "/v2/health/ready", "GET"),
+        ("PUT", "/v2/models/default/ready", "GET"),
+        ("GET", f"/v2/models/default/versions/{OLD}/infer", "POST"),
+        ("GET", "/v2/repository/models/default/load", "POST"),
+        ("POST", "/v1/models/default", "GET"),
     ],
 )
 def test_a_wrong_method_is_405_and_told_the_right_one(http: httpx.Client, method: str, path: str, allowed: str) -> None:
@@ -149,6 +190,57 @@ def test_one_row_whatever_the_content_type(http: httpx.Client, data: list[Any], 
             {"name": "is_anomaly", "datatype": "BOOL", "shape": [1], "data": [True]},
         ],
     }
+
+
+@pytest.mark.parametrize("datatype", list(NUMPY))
+def test_every_datatype_of_numbers_is_scored_alike(http: httpx.Client, datatype: str) -> None:
+    content, size = binary_body(np.array([ROW]), datatype)
+    assert _outputs(http.post(INFER, content=content, headers={HEADER: str(size)}))["anomaly_score"] == [SCORE]
+    if datatype != "FP16":
+        listed = http.post(INFER, content=body(tensor([2, 3, 4], [1, 3], datatype)))
+        assert _outputs(listed)["anomaly_score"] == [SCORE]
+
+
+@pytest.mark.parametrize("datatype", ["BYTES", "BOOL"])
+def test_what_is_no_number_is_refused_as_a_list_and_as_bytes(http: httpx.Client, datatype: str) -> None:
+    sentence = f"inputs[0].datatype is '{datatype}'; a model takes numbers: FP64, FP32, FP16"
+    data = ["a", "b", "c"] if datatype == "BYTES" else [True, False, True]
+    assert sentence in _error(http.post(INFER, content=body(tensor(data, [1, 3], datatype))), 400)
+    head = {"name": "x", "shape": [1, 3], "datatype": datatype, "parameters": {"binary_data_size": 3}}
+    text = json.dumps({"inputs": [head]}).encode()
+    answer = http.post(INFER, content=text + bytes(3), headers={HEADER: str(len(text))})
+    assert sentence in _error(answer, 400)
+
+
+@pytest.mark.parametrize("values", [[], [1], [1, 2], [1, 2, 3, 4], [1, 2, 3, 4, 5, 6]])
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_row_of_another_length_is_told_which_features_there_are(
+    http: httpx.Client, values: list[float], nested: bool
+) -> None:
+    asked = body(tensor([values] if nested else values, [1, len(values)]))
+    assert "speed, rpm, temperature" in _error(http.post(INFER, content=asked), 400)
+
+
+def test_one_tensor_for_each_feature_is_refused(http: httpx.Client) -> None:
+    tensors = [tensor([1], [1]) | {"name": name} for name in FEATURES]
+    assert "inputs has 3 tensors; a model takes one, with all features" in _error(
+        http.post(INFER, content=body(*tensors)), 400
+    )
+
+
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999"])
+@pytest.mark.parametrize("data", ["[1, {}, 3]", "[[1, {}, 3]]"])
+def test_what_is_not_finite_is_refused_in_json(http: httpx.Client, word: str, data: str) -> None:
+    content = body(tensor(0, [1, 3])).replace(b'"data": 0', b'"data": ' + data.format(word).encode())
+    assert "inputs[0].data" in _error(http.post(INFER, content=content), 400)
+
+
+@pytest.mark.parametrize("datatype", ["FP64", "FP32", "FP16"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_refused_in_bytes(http: httpx.Client, datatype: str, value: float) -> None:
+    content, size = binary_body(np.array([[1, value, 3]]), datatype)
+    answer = http.post(INFER, content=content, headers={HEADER: str(size)})
+    assert f"row 0, feature 1 (rpm) is {value}" in _error(answer, 400)
 
 
 def test_a_version_that_is_named_answers(http: httpx.Client) -> None:
@@ -245,16 +337,58 @@ def test_too_many_rows_are_refused_with_the_limit(http: httpx.Client, rows: int)
 
 def test_more_values_than_any_batch_may_have_are_refused_before_they_are_read(http: httpx.Client) -> None:
     content = b'{"inputs":[{"name":"x","datatype":"FP64","shape":[1,3],"data":[' + b"0," * 1_000_000 + b"0]}]}"
-    assert "send the rows in several requests" in _error(http.post(INFER, content=content), 400)
+    assert "the body holds more than the 6000 values" in _error(http.post(INFER, content=content), 400)
+    content = b'{"instances":[' + b"0," * 1_000_000 + b"0]}"
+    by_v1 = http.post("/v1/models/default:predict", content=content)
+    assert "the body holds more than the 6000 values" in _error(by_v1, 400)
 
 
 def test_no_rows_give_no_scores(http: httpx.Client) -> None:
     assert _outputs(http.post(INFER, content=body(tensor([], [0, 3])))) == {"anomaly_score": [], "is_anomaly": []}
 
 
-def test_a_compressed_body_is_refused(http: httpx.Client) -> None:
-    answer = http.post(INFER, content=body(tensor(ROW, [1, 3])), headers={"Content-Encoding": "gzip"})
+@pytest.mark.parametrize("path", [INFER, "/v1/models/default:predict", "/v2/repository/index"])
+def test_a_compressed_body_is_refused(http: httpx.Client, path: str) -> None:
+    answer = http.post(path, content=gzip.compress(b"{}"), headers={"Content-Encoding": "gzip"})
     assert "send it uncompressed" in _error(answer, 415)
+    assert http.post(path, content=b"{}", headers={"Content-Encoding": "identity"}).status_code in (200, 400)
+
+
+@pytest.mark.parametrize("path", [INFER, "/v1/models/default:predict", "/v2/repository/index"])
+def test_a_body_beyond_the_limit_is_told_it(http: httpx.Client, path: str) -> None:
+    content = b'{"x": "' + b"x" * MOST_BYTES + b'"}'
+    assert f"the limit is {MOST_BYTES}" in _error(http.post(path, content=content), 413)
+
+
+def test_refusals_of_admission_have_the_protocols_form(protocol: Serving, http: httpx.Client) -> None:
+    content = body(tensor(ROW, [1, 3]))
+    protocol.parts.gate.closed = True
+    try:
+        nobody = http.post(INFER, content=content)
+        assert "token" in _error(nobody, 401)
+        assert nobody.headers["www-authenticate"].startswith("Bearer")
+        assert _error(http.post(INFER, content=content, headers={"Authorization": "Bearer models:read"}), 403)
+        often = http.post(INFER, content=content, headers={"Authorization": "Bearer often"})
+        assert "wait 3 s" in _error(often, 429)
+        assert often.headers["retry-after"] == "3"
+        assert http.post(INFER, content=content, headers={"Authorization": "Bearer telemetry:score"}).status_code == 200
+        assert http.get("/v2/health/live").status_code == 200
+    finally:
+        protocol.parts.gate.closed = False
+
+
+def test_a_fault_of_the_server_is_logged_and_not_told(
+    protocol: Serving, http: httpx.Client, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("the secret cause")
+
+    monkeypatch.setattr(protocol.parts.inference, "resident", fail)
+    with caplog.at_level(logging.ERROR):
+        answer = http.post(INFER, content=body(tensor(ROW, [1, 3])), headers={"X-Request-Id": "mine-1"})
+    assert "mine-1" in _error(answer, 500)
+    assert "secret" not in answer.text
+    assert "the secret cause" in caplog.text
 
 
 @pytest.mark.parametrize("size", ["-1", "x", "1e3", "", "9" * 13, "٣"])
@@ -267,6 +401,7 @@ def test_what_was_scored_is_recorded_with_its_protocol_and_request(protocol: Ser
     notes = protocol.parts.notes
     notes.taken.clear()
     notes.request_ids.clear()
+    http.headers["x-request-id"] = "the-request"
     http.post(INFER, content=body(tensor(ROW, [1, 3])))
     http.post(f"/v2/models/default/versions/{OLD}/infer", content=body(tensor(ROW * 2, [2, 3])))
     http.post("/v1/models/default:predict", json={"instances": [ROW]})
