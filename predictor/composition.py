@@ -100,7 +100,9 @@ class Predictor:
         self.facade: Late[ASGIApp] = Late()
         self._late: LateParts | None = None
         self._building: asyncio.Task[None] | None = None
-        self.express = ExpressLane(early.score, self._protocol, early.frame)
+        self.express = ExpressLane(
+            early.score, self._protocol, early.frame, max_body_bytes=early.settings.max_body_bytes
+        )
         self.app: ASGIApp = Driver(
             DriverParts(
                 early.score, self._protocol, self.facade, early.frame, early.settings.max_body_bytes, self._lifespan
@@ -133,7 +135,7 @@ class Predictor:
         if self._pinned is not None:
             self._pinned.start()
         self._building = asyncio.ensure_future(self._build())
-        await self.early.security.authentication.start()
+        await self.early.security.start()
 
     async def stop(self) -> None:
         """End everything, within a bound: what hangs with a store is left behind, the process ends anyway."""
@@ -155,7 +157,7 @@ class Predictor:
             await self._late.stop()
         if self._pinned is not None:
             await self._pinned.stop()
-        await asyncio.gather(self.early.loaded.stop(), self.early.security.authentication.stop())
+        await asyncio.gather(self.early.loaded.stop(), self.early.security.stop())
         if self._prediction_log is not None:
             await asyncio.to_thread(self._prediction_log.stop, seconds=1.5)
         if self._late is not None:
@@ -214,7 +216,7 @@ def build(settings: PredictorSettings) -> Predictor:
     metrics.kernel.labels(kernel_name()).set(1)
     reader = VersionReader(models)
     loaded = LoadedVersions(reader, threads, metrics, memory_bytes=settings.loaded_models_bytes)
-    security = build_security(settings, metrics.security)
+    security = build_security(settings, metrics.security, shares_quotas=settings.database_url is not None)
     table = LateTable() if settings.prediction_log else None
     log = PredictionLog(table, capacity=settings.prediction_log_queue) if table is not None else None
     recording = Recording(metrics.versions, log)

@@ -160,6 +160,7 @@ def headers_of(error: Exception) -> dict[str, str]:
         headers["Retry-After"] = str(retry_after)
     if isinstance(error, RateLimited):
         headers["Retry-After"] = str(error.retry_after)
+        headers |= {name.decode(): value.decode() for name, value in error.headers}
     challenge = www_authenticate(error) if isinstance(error, Refused) else None
     if challenge is not None:
         headers["WWW-Authenticate"] = challenge

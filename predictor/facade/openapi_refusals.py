@@ -48,8 +48,8 @@ _HEADERS = {
 }
 _UNPROCESSABLE = 422
 _BAD_REQUEST = 400
-# Before a request is admitted nothing is known of its quota; and 408 to 431 come before it is a request at all.
-_NEVER_LIMITED = (401, 403, 408, 414, 429, 431)
+# Before a request is admitted nothing is known of its quota; and some come before it is a request at all.
+_NEVER_LIMITED = (401, 403, 408, 414, 431)
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,8 @@ def problems(*kinds: Kind, scope: Scope | None, has_parameters: bool = False) ->
 
 def errors_of_protocol(own: Sequence[Refusal], *, scope: Scope | None) -> Json:
     """Return the answers by which a route of the protocol refuses, by status."""
-    anywhere = (*(_ADMISSION if scope else ()), KINDS[TooLarge], KINDS[errors.ClientGone], *_ANYWHERE)
+    # What needs no token reads no body.
+    anywhere = (*((*_ADMISSION, KINDS[TooLarge], KINDS[errors.ClientGone]) if scope else ()), *_ANYWHERE)
     refusals = [*own, *protocol_errors(anywhere), *(problem(kind) for kind in _CONNECTION)]
     return _responses(refusals, is_limited=scope is not None)
 

@@ -59,8 +59,7 @@ def schemas(limits: Limits) -> Json:
     _, components = msgspec.json.schema_components(_STRUCTURES, ref_template=_REF)
     for name in ("Record", "ScoreRecord"):
         _tighten_record(components[name], limits)
-    components["IngestBody"]["properties"]["records"] |= {"minItems": 1, "maxItems": limits.records}
-    components["IngestBody"]["properties"]["model"]["pattern"] = MODEL_NAME_PATTERN
+    _loosen_ingest(components["IngestBody"], limits)
     components["ScoreRecord"]["properties"]["model"]["anyOf"][0]["pattern"] = MODEL_NAME_PATTERN
     components["Job"]["properties"]["received_at"] |= _TIME
     components["ModelVersion"]["properties"]["created_at"]["anyOf"][0] |= _TIME
@@ -89,6 +88,13 @@ def _tighten_record(record: Json, limits: Limits) -> None:
         },
     }
     record["oneOf"] = [_one_of("feature_vector", "array"), _one_of("features", "object")]
+
+
+def _loosen_ingest(body: Json, limits: Limits) -> None:
+    """Make the decoded structure the body that it is decoded from: the server knows a model where none is named."""
+    body |= {"required": ["records"], "additionalProperties": False}
+    body["properties"]["records"] |= {"minItems": 1, "maxItems": limits.records}
+    body["properties"]["model"] |= {"pattern": MODEL_NAME_PATTERN, "description": "Without it, the default model."}
 
 
 def _one_of(name: str, kind: str) -> Json:

@@ -27,7 +27,7 @@ SCORING = "Scoring"
 
 _SCORE = """`anomaly_score` is the decision function: below 0 is anomalous. One bad record refuses all.
 
-The answer has the form of the request:
+The answer has the form of the request, whatever `Accept` says:
 
 - `application/json`: a record, or an array of records answered in order. Each may name a model and a version.
 - `application/x-ndjson` (also `application/ndjson` and `application/jsonl`): a record on each line.

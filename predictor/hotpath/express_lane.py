@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 import msgspec
@@ -17,6 +18,8 @@ from predictor.problems import Answer
 
 _log = logging.getLogger(__name__)
 _SCORE = b"/score"
+# Plain paths alone, whose meaning no decoding changes.
+_INFER = re.compile(rb"/v2/models/[\w.-]+(?:/versions/[\w.-]+)?/infer")
 _NO_STATE: dict[str, Any] = {}
 
 
@@ -35,26 +38,21 @@ class ExpressLane:
         score: answers ``POST /score``.
         protocol: answers below /v2, once it is built.
         frame: what every request gets.
+        max_body_bytes: the largest body; a larger one is left to the ordinary way, which refuses it.
 
     """
 
-    def __init__(self, score: HotRoute, protocol: Late[InferenceProtocol], frame: Frame) -> None:
+    def __init__(
+        self, score: HotRoute, protocol: Late[InferenceProtocol], frame: Frame, *, max_body_bytes: int
+    ) -> None:
         self._score = score
         self._protocol = protocol
         self._frame = frame
+        self._max_body_bytes = max_body_bytes
 
     def is_hot(self, target: bytes) -> bool:
         """Tell whether a POST to ``target`` may be answered here: /score, or infer by a plain path."""
-        if target == _SCORE:
-            return True
-        return (
-            target.endswith(b"/infer")
-            and target.startswith(b"/v2/models/")
-            and b"%" not in target
-            and b"?" not in target
-            and target.isascii()
-            and self._protocol.is_there
-        )
+        return target == _SCORE or (_INFER.fullmatch(target) is not None and self._protocol.is_there)
 
     def answer(
         self, target: bytes, headers: Headers, body: bytes, client: str, default_headers: Headers, *, keep_alive: bool
@@ -86,6 +84,8 @@ class ExpressLane:
         try:
             frame.preflight(exchange)  # it asks by OPTIONS, never by POST: this gives the headers alone
             if not frame.admit_quickly(exchange, route.scope):
+                return None
+            if len(body) > self._max_body_bytes:
                 return None
             return route.quick(HttpRequest("POST", exchange.path, b"", exchange.headers, body, exchange.request_id))
         except Exception as error:  # noqa: BLE001 - the barrier: what is unexpected is logged and becomes a 500

@@ -64,6 +64,16 @@ class Exchange:
         self.extra: RawHeaders = ()
         self.span: RequestSpan | None = None
 
+    def authorization(self) -> bytes | None:
+        """Return the Authorization header; of several, all in one, which is no token that anybody takes.
+
+        To choose one would be to disagree, sooner or later, with a proxy that chose another.
+        """
+        given = self.fields.get(b"authorization")
+        if given is None or len(self.fields) == len(self.headers):
+            return given
+        return b", ".join(value for name, value in self.headers if name == b"authorization")
+
     def declares_at_most(self, size: int) -> bool:
         """Tell whether the body, by its headers, has at most ``size`` bytes."""
         if b"transfer-encoding" in self.fields or b"expect" in self.fields:
@@ -138,7 +148,7 @@ class Frame:
 
     def preflight(self, exchange: Exchange) -> Answer | None:
         """Return the answer to a browser's question whether it may ask; None if the request is another."""
-        if self._cors is None:
+        if self._cors is None or exchange.is_admitted:  # in the express lane, where this was asked first
             return None
         found = self._cors.preflight(exchange.method, exchange.fields)
         if found is None:
@@ -151,14 +161,14 @@ class Frame:
         """Let the request pass, or raise why not."""
         if exchange.is_admitted or self.admit_quickly(exchange, scope):
             return
-        authorization = exchange.fields.get(b"authorization")
-        self._note_admitted(exchange, await self._admission.full(authorization, scope, exchange.client))
+        admitted = await self._admission.full(exchange.authorization(), scope, exchange.client)
+        self._note_admitted(exchange, admitted)
 
     def admit_quickly(self, exchange: Exchange, scope: Scope | None) -> bool:
         """Let the request pass, or raise why not; False if only :meth:`admit` can tell."""
         if scope is None:
             return True
-        admitted = self._admission.quick(exchange.fields.get(b"authorization"), scope, exchange.client)
+        admitted = self._admission.quick(exchange.authorization(), scope, exchange.client)
         if admitted is None:
             return False
         self._note_admitted(exchange, admitted)
@@ -198,11 +208,13 @@ class Frame:
         """Send a whole answer; a request whose body was not read to its end closes its connection."""
         exchange.status = answer.status
         exchange.size = len(answer.body)
-        headers = [
-            (b"content-type", answer.content_type.encode()),
-            (b"content-length", str(len(answer.body)).encode()),
-            *self.head(exchange),
-        ]
+        headers = self.head(exchange)
+        if answer.status != HTTPStatus.NO_CONTENT:  # which has no length either (RFC 9110, 8.6)
+            headers = [
+                (b"content-type", answer.content_type.encode()),
+                (b"content-length", str(len(answer.body)).encode()),
+                *headers,
+            ]
         for name, value in answer.headers.items():
             headers.append((name.lower().encode(), value.encode()))
         if not body.is_complete and exchange.declares_at_most(_SMALL_BODY):

@@ -55,6 +55,24 @@ def test_a_body_at_the_limit_is_read(alone: Running) -> None:
     assert answer.status_code == 413
 
 
+@pytest.mark.parametrize("path", ["/score", "/ingest", "/v2/models/default/infer", "/v1/models/default:predict"])
+def test_chunks_over_the_limit_are_refused_while_they_come(alone: Running, path: str) -> None:
+    """There is no length to go by; what is read never passes the limit by more than a piece."""
+    request = HEAD.replace(b"/score", path.encode()) + b"Transfer-Encoding: chunked\r\n\r\n"
+    head, problem = exchange(alone, request + b"400\r\n" + (b" " * 1024 + b"\r\n400\r\n") * 5)
+    assert head.startswith(b"HTTP/1.1 413")
+    assert b"connection: close" in head
+    assert "more than 4096 bytes; the limit is 4096" in str(problem.get("detail") or problem["error"])
+
+
+@pytest.mark.parametrize("path", ["/ingest", "/v2/models/default/infer", "/v2/repository/index", "/score"])
+def test_the_limit_is_the_same_on_every_route(alone: Running, path: str) -> None:
+    """Whichever part of the server reads the body, and however small it is for one that may be read."""
+    answer = alone.client.post(path, content=b"{" * 4097, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 413
+    assert "4097 bytes; the limit is 4096" in answer.text
+
+
 def test_a_client_that_goes_away_in_the_middle_disturbs_nobody(
     alone: Running, caplog: pytest.LogCaptureFixture
 ) -> None:
