@@ -7,8 +7,8 @@
     ├── SignatureMismatch    a batch's features are not those of its model
     └── KeyInUse             an idempotency key was seen before; its record says with what and how it ended
 
-psycopg's errors (:func:`store.postgres.postgres_errors`) and the operating system's become these at the adapters; nothing
-above sees them. No database library is imported here, because scoring needs none.
+psycopg's errors (:func:`store.postgres.postgres_errors`) and the operating system's become these at the adapters;
+nothing above sees them. No database library is imported here, because scoring needs none.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from contract.digests import digest_of
 from contract.columns import signature_of, to_batch
+from contract.digests import digest_of
 from contract.telemetry import Limits, decode_ingest
 from store.ingest_log import IdempotencyKey
 from store.parquet import encode_batch

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from starlette.exceptions import HTTPException
 
-from contract.errors import ContractError, CorruptArtifact, Fault, InvalidInput, Malformed, TooLarge
+from contract.errors import ContractError, CorruptArtifact, Fault, InvalidInput, Malformed
 from predictor import errors
 from predictor.facade.openapi_problem_examples import problem_example
 from predictor.problems import (
@@ -67,7 +67,7 @@ def test_every_error_about_input_has_a_kind(error: type[Exception]) -> None:
     "error", sorted(_below(errors.PredictorError) - _below(ProtocolError), key=lambda error: error.__name__)
 )
 def test_every_error_of_the_predictor_has_a_kind(error: type[Exception]) -> None:
-    """All but the bases, the one that ends the process before any request, and the protocol's, which has its own form."""
+    """All but the bases, the one that ends the process before any request, and the protocol's with its own form."""
     ends_the_process = {errors.PredictorError, errors.NotServed, errors.CannotListen, Refused}
     assert error in ends_the_process or error in KINDS
 

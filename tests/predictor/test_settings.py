@@ -1,4 +1,4 @@
-"""Settings: documented, frozen, never exposing an open server by accident, and refused where they contradict themselves."""
+"""Settings: documented, frozen, never exposing an open server by accident, refused where they contradict themselves."""
 
 from __future__ import annotations
 
