@@ -51,6 +51,8 @@ def environment(
         "TELLTALE_MODEL": MODEL,
         "TELLTALE_MODEL_VERSION": VERSION,
         "TELLTALE_ARTIFACT_DIGEST": subject.digest,
+        # Else gRPC's connections are renewed every few seconds, which the load generator takes for broken ones.
+        "TELLTALE_DRAIN_SECONDS": "0",
         **settings,
     }
     if traces_url:

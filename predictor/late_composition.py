@@ -21,7 +21,6 @@ from predictor.ingestion.reading_process import ReadingProcess
 from predictor.models.catalog import Catalog
 from predictor.models.following import ServedFollower
 from predictor.observability.dependencies import DependencyWatch
-from predictor.security.quota_leases import QuotaLeases
 from predictor.v2.inference import Inference
 from predictor.v2.kserve_sdk import prepare
 from predictor.v2.plane import Plane
@@ -40,8 +39,12 @@ if TYPE_CHECKING:
     from predictor.v2.grpc_server import GrpcServer
 
 
+_QUOTA_WAIT_SECONDS = 0.5
 # Calls get an answer within milliseconds; what takes longer is a client that does not read.
 _GRPC_GRACE_SECONDS = 1.0
+# A gRPC connection lives for this share of the time to drain, so that after SIGTERM each one ends in time, one that is
+# given to us in the first third of it as well.
+_GRPC_TURN = 0.6
 
 
 class LateParts:
@@ -50,13 +53,13 @@ class LateParts:
     def __init__(self, early: Early) -> None:
         settings = early.settings
         self._early = early
-        self.reading = ReadingProcess()
+        self.reading = ReadingProcess(default_model=early.default_model)
         self._postgres = None
         if settings.database_url is not None:
             self._postgres = Postgres(settings.database_url, max_connections=settings.database_connections)
         self._follower: ServedFollower | None = None
         self._watch: BatchWatch | None = None
-        self._leases: QuotaLeases | None = None
+        self._quota_connection: Postgres | None = None
         ingestion = None
         if self._postgres is not None:
             ingestion = self._with_database(self._postgres)
@@ -71,7 +74,9 @@ class LateParts:
             metrics=early.metrics,
             max_body_bytes=settings.max_body_bytes,
         )
-        self.facade: ASGIApp = build_app(services)
+        self.facade: ASGIApp = build_app(
+            services, limits=settings.limits, authenticates=early.security.authentication.is_required
+        )
         inference = Inference(early.loaded, early.threads, early.recording, settings.limits)
         models = ServedModels(early.models, early.reader, early.loaded, early.threads)
         plane = _plane(inference, models, self.health)
@@ -83,7 +88,8 @@ class LateParts:
         """Connect, follow and listen; CannotListen if gRPC's port is taken."""
         if self._postgres is not None:
             self._postgres.open()
-        for part in (self._follower, self._watch, self._leases):
+        self._share_quotas()
+        for part in (self._follower, self._watch):
             if part is not None:
                 part.start()
         settings = self._early.settings
@@ -92,13 +98,14 @@ class LateParts:
     async def stop(self) -> None:
         """End what runs; connections to PostgreSQL stay for what still writes."""
         await self._grpc.stop(_GRPC_GRACE_SECONDS)
-        parts = (self._follower, self._watch, self._leases, self._dependencies)
+        parts = (self._follower, self._watch, self._dependencies)
         await asyncio.gather(*(part.stop() for part in parts if part is not None))
 
     async def close_stores(self) -> None:
         """Close the connections."""
-        if self._postgres is not None:
-            await self._early.threads.store(self._postgres.close)
+        for postgres in (self._quota_connection, self._postgres):
+            if postgres is not None:
+                await self._early.threads.store(postgres.close)
 
     def _waiting(self) -> list[str]:
         """Return what readiness still waits for here."""
@@ -107,6 +114,14 @@ class LateParts:
             waiting.append("nothing: the server is on its way out")
         return waiting
 
+    def _share_quotas(self) -> None:
+        """Lease quotas over a connection of their own, for which they never wait behind batches."""
+        quotas, url = self._early.security.quotas, self._early.settings.database_url
+        if quotas is not None and url is not None:
+            self._quota_connection = Postgres(url, max_connections=1, wait_seconds=_QUOTA_WAIT_SECONDS)
+            self._quota_connection.open()
+            quotas.set(PostgresQuotas(self._quota_connection))
+
     def _with_database(self, postgres: Postgres) -> Ingestion:
         early, settings = self._early, self._early.settings
         url = postgres.url
@@ -114,8 +129,6 @@ class LateParts:
             self._follower = ServedFollower(
                 ServedVersions(postgres), url, early.loaded, early.threads, interval=settings.follow_seconds
             )
-        if early.security.limiter is not None:
-            self._leases = QuotaLeases(early.security.limiter, PostgresQuotas(postgres), events=early.metrics.security)
         if early.prediction_table is not None:
             early.prediction_table.name(PredictionTable(postgres, retention_days=settings.prediction_log_days))
         self._watch = BatchWatch(url, early.threads, interval=settings.follow_seconds)
@@ -153,7 +166,13 @@ def _grpc_server(early: Early, inference: Inference, plane: Plane, health: Healt
     settings = early.settings
     observer = CallObserver(early.metrics.grpc if settings.metrics else None, early.tracing)
     calls = GrpcCalls(inference, plane, early.security.gatekeeper, observer)
-    return GrpcServer(calls, health.is_ready, max_message_bytes=settings.max_body_bytes)
+    return GrpcServer(
+        calls,
+        health.is_ready,
+        max_message_bytes=settings.max_body_bytes,
+        limits=settings.connection_limits,
+        connection_seconds=_GRPC_TURN * settings.drain_seconds,
+    )
 
 
 def _bracketed(host: str) -> str:

@@ -17,7 +17,6 @@ import uvicorn
 from predictor.composition import Predictor
 from predictor.errors import CannotListen
 from predictor.hotpath.express import express_protocol
-from predictor.security.connection_limits import ConnectionLimits
 from predictor.security.exposure import refusal
 from predictor.settings import PredictorSettings
 
@@ -33,10 +32,12 @@ class Server(uvicorn.Server):
     """A uvicorn server that drains at the first SIGTERM or SIGINT, then stops, and ignores later signals.
 
     While it drains it goes on answering, and closes each connection with its answer: a client that has one open learns
-    so that it must turn elsewhere before the connection is gone. It stops when no connection is left or after
-    ``drain_seconds``. uvicorn's own raises the signal again when it is done, which makes the exit status that of a
-    killed process, and cuts requests off at the second Ctrl-C. The time to drain is bounded, so there is nothing to cut
-    off.
+    so that it must turn elsewhere before the connection is gone. It stops after ``drain_seconds``. After SIGTERM not
+    earlier, though nobody may be connected: who sends it has load balancers that go on giving it new connections until
+    they have heard. Ctrl-C comes from a person, who waits only as long as somebody is connected.
+
+    uvicorn's own raises the signal again when it is done, which makes the exit status that of a killed process, and
+    cuts requests off at the second Ctrl-C. The time to drain is bounded, so there is nothing to cut off.
     """
 
     def __init__(
@@ -60,24 +61,30 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the shape of a signal handler
         """Begin to stop."""
-        self.stop()
+        self.stop(expects_more=sig == signal.SIGTERM)
 
-    def stop(self) -> None:
-        """Begin to stop; any thread may call it, and more than once."""
+    def stop(self, *, expects_more: bool = False) -> None:
+        """Begin to stop; any thread may call it, and more than once.
+
+        Args:
+            expects_more: drain for the whole time, because new connections may come although none is open.
+
+        """
         if self._loop is None:
             self.should_exit = True
         elif not self._is_told:
             self._is_told = True
-            self._loop.call_soon_threadsafe(self._drain)
+            self._loop.call_soon_threadsafe(self._drain, expects_more)
 
-    def _drain(self) -> None:
+    def _drain(self, expects_more: bool) -> None:
         self._on_drain()
-        self._look_again(time.monotonic() + self._drain_seconds)
+        self._look_again(time.monotonic() + self._drain_seconds, expects_more)
 
-    def _look_again(self, until: float) -> None:
-        """Stop if the time to drain is over, or nobody is connected any more."""
-        if time.monotonic() < until and self.server_state.connections and self._loop is not None:
-            self._loop.call_later(_LOOK_SECONDS, self._look_again, until)
+    def _look_again(self, until: float, expects_more: bool) -> None:
+        """Stop if the time to drain is over, or nobody is connected and nobody will be."""
+        is_needed = expects_more or bool(self.server_state.connections)
+        if time.monotonic() < until and is_needed and self._loop is not None:
+            self._loop.call_later(_LOOK_SECONDS, self._look_again, until, expects_more)
             return
         self._on_stop()
         self.should_exit = True
@@ -88,7 +95,7 @@ def build_server(predictor: Predictor, settings: PredictorSettings) -> Server:
     config = uvicorn.Config(
         predictor.app,
         loop="auto",  # uvloop where it is installed
-        http=express_protocol(predictor.express, _connection_limits(settings), predictor.early.metrics.security),
+        http=express_protocol(predictor.express, settings.connection_limits, predictor.early.metrics.security),
         ws="none",
         lifespan="on",
         access_log=False,
@@ -108,15 +115,6 @@ def build_server(predictor: Predictor, settings: PredictorSettings) -> Server:
     )
     predictor.on_failure = server.stop
     return server
-
-
-def _connection_limits(settings: PredictorSettings) -> ConnectionLimits:
-    return ConnectionLimits(
-        connections=settings.max_connections,
-        header_bytes=settings.max_header_bytes,
-        header_seconds=settings.header_seconds,
-        body_idle_seconds=settings.body_idle_seconds,
-    )
 
 
 def listening_socket(settings: PredictorSettings, *, fd: int | None) -> socket.socket:

@@ -102,7 +102,8 @@ class PredictorSettings(SecuritySettings, ObservabilitySettings):
         5.0,
         ge=0,
         description="How long after SIGTERM requests are still taken, each answer closing its connection, so that load"
-        " balancers and clients can turn away. Ends early when no connection is left.",
+        " balancers and clients can turn away; after Ctrl-C until no connection is left. A gRPC connection is renewed"
+        " after 0.6 of it, at any time, so that none is left in the end.",
     )
     shutdown_grace_seconds: int = Field(
         7,

@@ -14,6 +14,7 @@ No message holds anything of a token but the names of scopes that this server kn
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from enum import StrEnum
 
@@ -75,9 +76,10 @@ class Forbidden(Refused):
 
 
 class RateLimited(Refused):
-    """The subject has used its quota up; ``retry_after`` is in seconds."""
+    """The subject has used its quota up; ``retry_after`` is in seconds, ``headers`` tell the state of the quota."""
 
-    def __init__(self, *, rate: float, retry_after: int) -> None:
+    def __init__(self, *, rate: float, retry_after: int, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         detail = f"more than {rate:g} requests a second came from this subject: wait {retry_after} s, and send fewer"
         super().__init__(Reason.RATE_LIMITED, detail)
         self.retry_after = retry_after
+        self.headers = headers

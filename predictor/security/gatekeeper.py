@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from predictor.hotpath.admission import Admitted
+from predictor.hotpath.admission import Admitted, RawHeaders
 from predictor.hotpath.exchange import Scope
 from predictor.security.authenticator import Authentication
+from predictor.security.errors import Refused
+from predictor.security.events import NoEvents, SecurityEvents
 from predictor.security.principal import Principal, quota_key, require
 from predictor.security.rate_limiter import RateLimiter
-from predictor.security.rate_policy import RatePolicy, refused
+from predictor.security.rate_policy import refused
 
 _NOBODY = Admitted("anonymous")
 
@@ -21,7 +23,7 @@ class Gatekeeper:
     Args:
         authentication: tells who asks.
         limiter: counts by subject; None counts nothing.
-        policy: what the limiter enforces.
+        events: is told of every request that lacks a scope or is beyond its quota; tokens are the authentication's.
         clock: seconds since the epoch, for tokens.
         steady: seconds that never go back, for quotas.
 
@@ -31,14 +33,14 @@ class Gatekeeper:
         self,
         authentication: Authentication,
         limiter: RateLimiter | None,
-        policy: RatePolicy | None,
         *,
+        events: SecurityEvents | None = None,
         clock: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self._authentication = authentication
         self._limiter = limiter
-        self._policy = policy
+        self._events: SecurityEvents = events or NoEvents()
         self._clock = clock
         self._steady = steady
         self._is_open = limiter is None and not authentication.is_required
@@ -58,10 +60,18 @@ class Gatekeeper:
         return self._passed(principal, scope, client)
 
     def _passed(self, principal: Principal, scope: Scope, client: str) -> Admitted:
-        require(principal, scope)
-        if self._limiter is None or self._policy is None:
-            return Admitted(principal.subject)
+        try:
+            require(principal, scope)
+            return Admitted(principal.subject, self._taken(principal, client))
+        except Refused as refusal:
+            self._events.refused(refusal.reason)
+            raise
+
+    def _taken(self, principal: Principal, client: str) -> RawHeaders:
+        """Take a request from the quota, and return what tells of it; RateLimited if nothing is left."""
+        if self._limiter is None:
+            return ()
         verdict = self._limiter.admit(quota_key(principal, client), self._steady())
         if not verdict.admitted:
-            raise refused(self._policy, verdict)
-        return Admitted(principal.subject, verdict.headers)
+            raise refused(self._limiter.policy, verdict)
+        return verdict.headers

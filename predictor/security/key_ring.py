@@ -168,7 +168,8 @@ class KeyRing:
             key = self._set.find(kid)
         if key is not None:
             return key
-        if not self._set.keys or (self._failures and kid is not None):
+        is_judged = self._set.keys and not self._failures and self._flight is None
+        if not (is_judged or (self._set.keys and kid is None)):
             raise KeysUnavailable("the keys of the token's issuer cannot be read now: try again in a few seconds")
         if kid is None:
             raise Unauthenticated(

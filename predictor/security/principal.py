@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
+from ipaddress import IPv6Address, IPv6Network
 
 import msgspec
 
@@ -41,7 +43,19 @@ def authenticated(subject: str, scopes: frozenset[str], expires_at: float) -> Pr
 
 def quota_key(principal: Principal, address: str) -> str:
     """Return what to count this principal's requests by; ``address`` is the client's."""
-    return principal.quota_key or address
+    return principal.quota_key or (_network(address) if ":" in address else address)
+
+
+@lru_cache(4096)
+def _network(address: str) -> str:
+    """Return what one client cannot change of its IPv6 address: the network of a public one, all of any other."""
+    try:
+        parsed = IPv6Address(address)
+    except ValueError:
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(IPv6Network((parsed.packed[:8] + bytes(8), 64))) if parsed.is_global else address
 
 
 def require(principal: Principal, scope: str) -> None:

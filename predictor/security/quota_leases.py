@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from predictor.hotpath.late import Late
 from predictor.security.events import NoEvents, SecurityEvents
 from predictor.security.rate_limiter import RateLimiter
 from store.errors import StoreUnavailable
@@ -51,7 +52,8 @@ class QuotaLeases:
 
     Args:
         limiter: whose quotas are settled.
-        source: the shared buckets; None where there is no database, so that the limiter is alone for good.
+        source: the shared buckets, as soon as they are there; None where there will be none, so that the limiter is
+            alone for good.
         config: how often.
         clock: the clock whose time the limiter's callers pass in.
         events: is told of every settlement.
@@ -61,7 +63,7 @@ class QuotaLeases:
     def __init__(
         self,
         limiter: RateLimiter,
-        source: QuotaSource | None,
+        source: Late[QuotaSource] | None,
         config: LeasesConfig | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -113,20 +115,29 @@ class QuotaLeases:
 
     async def _tick(self) -> None:
         now = self._clock()
-        if self._source is None:
-            self._be_alone("there is no database")
+        source = None if self._source is None else self._source.value
+        if source is None:
+            self._note_no_source()
         elif self._late is None:
             if now >= self._retry_at:
-                await self._settle_all(self._source)
+                await self._settle_all(source)
         elif self._late.done():
             self._finish(self._late)
         elif now - self._sent_at >= self._config.alone_after and not self._is_alone:
             self._be_alone("no answer")
-        if self._is_alone or self._late is not None:
+        if source is None or self._is_alone or self._late is not None:
             self._limiter.refill_alone(self._clock())
         if now >= self._age_at:
             self._limiter.age()
             self._age_at = now + self._config.age
+
+    def _note_no_source(self) -> None:
+        if self._source is not None:
+            return  # the process is starting, and there soon will be one
+        if not self._is_alone:
+            self._is_alone = True
+            self._events.quotas_alone(True)
+            _log.info("there is no database to share quotas by: this replica enforces them all by itself")
 
     async def _settle_all(self, source: QuotaSource) -> None:
         """Settle all active subjects in batches, and tidy the buckets up now and then; end early when it fails."""

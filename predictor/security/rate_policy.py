@@ -81,8 +81,7 @@ class Verdicts:
         wait = max(1, math.ceil(min(seconds, MAX_RETRY_SECONDS)))
         known = self._refusing.get(wait)
         if known is None:
-            retry = (b"retry-after", str(wait).encode())
-            known = Verdict(False, self._quota, 0, wait, wait, (*self._headers(0, wait), retry))
+            known = Verdict(False, self._quota, 0, wait, wait, self._headers(0, wait))
             self._refusing[wait] = known
         return known
 
@@ -97,4 +96,4 @@ class Verdicts:
 
 def refused(policy: RatePolicy, verdict: Verdict) -> RateLimited:
     """Return the error that tells a client to wait."""
-    return RateLimited(rate=policy.rate, retry_after=verdict.retry_after)
+    return RateLimited(rate=policy.rate, retry_after=verdict.retry_after, headers=verdict.headers)

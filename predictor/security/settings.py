@@ -5,6 +5,8 @@ from __future__ import annotations
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
+from predictor.security.connection_limits import ConnectionLimits
+
 
 class SecuritySettings(BaseSettings):
     """What can be set, each with its meaning, unit and the reason for its default."""
@@ -57,6 +59,16 @@ class SecuritySettings(BaseSettings):
     body_idle_seconds: float = Field(
         30.0, gt=0, description="Longest seconds between two pieces of a body; slower clients are cut off."
     )
+
+    @property
+    def connection_limits(self) -> ConnectionLimits:
+        """What one connection may take."""
+        return ConnectionLimits(
+            connections=self.max_connections,
+            header_bytes=self.max_header_bytes,
+            header_seconds=self.header_seconds,
+            body_idle_seconds=self.body_idle_seconds,
+        )
 
     @property
     def authenticates(self) -> bool:

@@ -3,73 +3,46 @@
 uvicorn with httptools bounds none of these: a request line or a header may grow forever, a connection that
 sends nothing or a byte now and then is kept forever, and so is one that does not read its answer. This is its
 protocol with bounds. A request that arrives in one piece, as nearly all do, costs a few comparisons; only what is not
-complete after a piece is *watched*, with one timer.
-
-It refuses with a problem document that has a request id of its own, and closes.
-
-It upgrades to nothing. httptools takes whatever follows the headers of a request that asks for an upgrade for another
-protocol's, so that uvicorn loses the body of a POST with ``Upgrade: h2c``, as Java's HttpClient sends it; here such a
-request is parsed again without that wish.
+complete after a piece is *watched*, with one timer. How a connection is refused is :mod:`.refusing_protocol`'s.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import uuid
-from asyncio import TimerHandle
-from typing import Any, ClassVar
+from typing import Any
 
-import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from predictor.security.connection_limits import (
     BODY_TOO_SLOW,
     HEADERS_TOO_LARGE,
     HEADERS_TOO_SLOW,
-    MALFORMED,
-    NO_TUNNEL,
     TOO_MANY_CONNECTIONS,
     URL_TOO_LONG,
     ConnectionLimits,
-    ConnectionRefusal,
-    answer,
 )
 from predictor.security.events import NoEvents, SecurityEvents
+from predictor.security.pipelining import PatientFlow
+from predictor.security.refusing_protocol import RefusingProtocol
 from predictor.security.slow_readers import ReaderWatch
-from predictor.security.upgrades import without_upgrade
-
-_log = logging.getLogger(__name__)
 
 
-class _TooMuch(Exception):
-    """Stops the parser; what is refused is in the protocol."""
-
-
-class BoundedProtocol(HttpToolsProtocol):
+class BoundedProtocol(RefusingProtocol):
     """uvicorn's protocol with bounds; :func:`bounded_protocol` makes the class for given limits."""
 
-    # uvicorn's own attributes nearly fill what CPython keeps inline; beyond it every access would be slower.
     __slots__ = (
-        "_began_at", "_empty_bytes", "_head_bytes", "_headed", "_is_deaf", "_is_watched", "_progress_at", "_reader", "_refused",
-        "_step_bytes", "_timer",
+        "_ahead", "_began_at", "_empty_bytes", "_head_bytes", "_is_watched", "_progress_at", "_reader", "_step_bytes",
     )  # fmt: skip
-
-    limits: ClassVar[ConnectionLimits] = ConnectionLimits()
-    events: ClassVar[SecurityEvents] = NoEvents()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._is_watched = False
-        self._is_deaf = False  # nothing that comes matters any more
-        self._refused: ConnectionRefusal | None = None
-        self._headed: list[tuple[bytes, bytes]] | None = None  # the headers of the newest request that has them all
         self._head_bytes = 0  # received since the head of the request began
         self._empty_bytes = 0  # received since the body last grew
         self._step_bytes = 0  # received since progress was noted
         self._began_at = 0.0
         self._progress_at = 0.0
-        self._timer: TimerHandle | None = None
+        self._ahead: list[RequestResponseCycle] = []  # requests that others wait behind, or waited
         self._reader: ReaderWatch | None = None
 
     # What uvicorn and the transport call
@@ -83,6 +56,7 @@ class BoundedProtocol(HttpToolsProtocol):
             transport.close()
             return
         super().connection_made(transport)
+        self.flow = PatientFlow(transport, self.pipeline)
         limits = self.limits
         self._reader = ReaderWatch(self.loop, transport, seconds=limits.write_seconds, step_bytes=limits.step_bytes)
         # uvicorn waits for a first byte forever.
@@ -92,6 +66,9 @@ class BoundedProtocol(HttpToolsProtocol):
         """Forget the connection."""
         self._disarm()
         super().connection_lost(exc)
+        for cycle in self._ahead:  # uvicorn tells the newest request alone
+            cycle.disconnected = not cycle.response_complete
+            cycle.message_event.set()
         if self._reader is not None:
             self._reader.end()
         self._unset_keepalive_if_required()
@@ -120,7 +97,12 @@ class BoundedProtocol(HttpToolsProtocol):
         ):
             self._stop(HEADERS_TOO_LARGE)
         self._headed = self.headers
+        before = self.cycle
         super().on_headers_complete()
+        if self.pipeline:
+            self._ahead.append(before)
+        elif self._ahead:
+            self._ahead.clear()
 
     def timeout_keep_alive_handler(self) -> None:
         """Close an idle connection; one whose answer still waits for its client would not close by itself."""
@@ -140,54 +122,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._reader is not None:
             self._reader.resume()
 
-    # Parsing
-
-    def _parse(self, data: bytes) -> bool:
-        """Feed the parser, and tell whether it can go on."""
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            return self._parse_again(data[upgrade.args[0] :])
-        except httptools.HttpParserError:
-            self._refuse(self._refused or MALFORMED)
-            return False
-        return True
-
-    def _parse_again(self, rest: bytes) -> bool:
-        """Parse the head of a request once more, without its wish to upgrade, and what follows it."""
-        method = self.parser.get_method()
-        if method == b"CONNECT":  # is itself the wish
-            self._refuse(NO_TUNNEL)
-            return False
-        head = without_upgrade(method, self.url, self.parser.get_http_version(), self.headers)
-        self.parser = httptools.HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
-        return self._parse(head + rest)
-
-    def _stop(self, refusal: ConnectionRefusal) -> None:
-        self._refused = refusal
-        raise _TooMuch
-
-    def _size_of_head(self) -> int:
-        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-
-    def _should_upgrade(self) -> bool:
-        """Keep uvicorn's hands off a request that wishes to upgrade, and is parsed again; it asks of no other."""
-        return True
-
     # Watching
-
-    def _is_in_body(self) -> bool:
-        """Tell whether the headers of the newest request are complete, and its body is not."""
-        return self._has_head() and self.cycle.more_body
-
-    def _has_head(self) -> bool:
-        # uvicorn makes a list for the headers of each request. The scope has it too, until an application replaces it.
-        return self.cycle is not None and self._headed is self.headers
-
-    def _is_complete(self) -> bool:
-        """Tell whether no request has begun that is not complete."""
-        return self.headers is None or (self._has_head() and not self.cycle.more_body)
 
     def _watch_unless_complete(self, *, follows_another: bool) -> None:
         """Watch the newest request; if it follows another in its piece, who knows how much of that is its own."""
@@ -237,17 +172,15 @@ class BoundedProtocol(HttpToolsProtocol):
         if is_over or len(self.headers) > limits.header_fields:
             self._refuse(HEADERS_TOO_LARGE)
 
+    def _size_of_head(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+
     def _body_size(self) -> int:
         return len(self.cycle.body) if self._is_in_body() else 0
 
     def _arm(self) -> None:
         self._disarm()
         self._timer = self.loop.call_at(self._due_at(), self._look)
-
-    def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
     def _due_at(self) -> float:
         if self._is_in_body():
@@ -265,41 +198,6 @@ class BoundedProtocol(HttpToolsProtocol):
             self._arm()
         else:
             self._refuse(BODY_TOO_SLOW if self._is_in_body() else HEADERS_TOO_SLOW)
-
-    # Refusing
-
-    def _refuse(self, refusal: ConnectionRefusal) -> None:
-        """Say why, if there is nobody else whose answer that would garble, and end the connection."""
-        self._is_deaf = True
-        self._disarm()
-        said = self._answer(refusal)
-        cycle = self.cycle
-        if cycle is None or (cycle.response_complete and not self._is_in_body()):
-            self._say(said)
-        elif not self._is_in_body():
-            # Requests before it are still to be answered; the last of them closes.
-            cycle.keep_alive = False
-        elif cycle.response_started or self.pipeline:
-            self.transport.close()
-        else:
-            # The application gets to know that its client is gone, and what it sends goes nowhere.
-            cycle.disconnected = True
-            cycle.message_event.set()
-            self._say(said)
-
-    def _say(self, said: bytes) -> None:
-        # Closing at once, with bytes that nobody read, would reset the connection and lose the answer.
-        self.flow.resume_reading()
-        self.transport.write(said)
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        self._timer = self.loop.call_later(self.limits.linger_seconds, self.transport.abort)
-
-    def _answer(self, refusal: ConnectionRefusal) -> bytes:
-        request_id = uuid.uuid4().hex
-        self.events.refused(refusal.reason)
-        _log.info("refused what a client sent", extra={"request_id": request_id, "reason": refusal.reason})
-        return answer(refusal, request_id)
 
 
 def bounded_protocol(

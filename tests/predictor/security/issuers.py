@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -88,8 +89,8 @@ class _QuietServer(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(document: bytes) -> Iterator[KeyServer]:
-    """Yield a running server of a key set."""
+def serving(document: bytes, *, tls: ssl.SSLContext | None = None) -> Iterator[KeyServer]:
+    """Yield a running server of a key set, which speaks TLS if it is given a context."""
     state = KeyServer(document)
 
     class Handler(BaseHTTPRequestHandler):
@@ -107,9 +108,11 @@ def serving(document: bytes) -> Iterator[KeyServer]:
             pass
 
     server = _QuietServer(("127.0.0.1", 0), Handler)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    state.url = f"http://127.0.0.1:{server.server_port}/jwks.json"
+    state.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_port}/jwks.json"
     try:
         yield state
     finally:

@@ -13,11 +13,13 @@ import sys
 import time
 from typing import Any
 
+from predictor.hotpath.late import Late
 from predictor.security.quota_leases import QuotaLeases
 from predictor.security.rate_limiter import LimiterConfig, RateLimiter
 from predictor.security.rate_policy import RatePolicy
 from store.postgres import Postgres
 from store.postgres_quotas import PostgresQuotas
+from store.quotas import QuotaSource
 from tests.predictor.security.recorded_events import RecordedEvents
 
 _STEP = 0.005
@@ -28,7 +30,9 @@ async def run(order: dict[str, Any]) -> dict[str, Any]:
     postgres.open()
     limiter = RateLimiter(RatePolicy(order["rate"], order["burst"]), LimiterConfig(replicas=2))
     events = RecordedEvents()
-    leases = QuotaLeases(limiter, PostgresQuotas(postgres), events=events)
+    quotas: Late[QuotaSource] = Late()
+    quotas.set(PostgresQuotas(postgres))
+    leases = QuotaLeases(limiter, quotas, events=events)
     leases.start()
     admitted: dict[str, list[float]] = {subject: [] for subject in order["subjects"]}
     due = dict.fromkeys(admitted, 0.0)

@@ -53,3 +53,22 @@ def test_a_scope_that_is_there_passes_and_one_that_is_not_names_both() -> None:
 def test_quotas_count_by_subject_and_by_address_only_for_anonymous_clients() -> None:
     assert quota_key(authenticated("10.0.0.1", frozenset(), 0), "10.0.0.9") == "sub:10.0.0.1"
     assert quota_key(ANONYMOUS, "10.0.0.1") == "10.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("addresses", "key"),
+    [
+        # Whoever has a public address of IPv6 has 2^64 of them.
+        (["2a00:1450:4001:82a::1", "2a00:1450:4001:82a:ffff:1:2:3"], "2a00:1450:4001:82a::/64"),
+        (["2a00:1450:4001:82b::1"], "2a00:1450:4001:82b::/64"),
+        # Neighbours on one network of a site or a link are not one.
+        (["fd00::1"], "fd00::1"),
+        (["fe80::1%eth0"], "fe80::1%eth0"),
+        (["::1"], "::1"),
+        (["::ffff:192.0.2.1", "192.0.2.1"], "192.0.2.1"),
+        (["unix:/run/a.sock"], "unix:/run/a.sock"),
+        ([""], ""),
+    ],
+)
+def test_an_address_of_ipv6_counts_by_what_its_owner_cannot_change(addresses: list[str], key: str) -> None:
+    assert {quota_key(ANONYMOUS, address) for address in addresses} == {key}

@@ -257,3 +257,44 @@ def test_an_outage_is_logged_once(
     messages = [record.getMessage() for record in caplog.records if "predictor.security" in record.name]
     assert [m for m in messages if "cannot be read" in m] == [messages[0]]
     assert any("can be read again" in m for m in messages)
+
+
+def test_a_flood_while_the_issuer_is_away_asks_it_no_more_often_and_known_keys_verify_all_along(
+    server: KeyServer, clock: Clock, events: RecordedEvents
+) -> None:
+    async def run() -> None:
+        ring = _ring(server, clock, events, refetch_seconds=5)
+        await ring.look_up("old")
+        server.status = 503
+        for round_ in range(1, 4):
+            clock.now += 5
+            reasons = await asyncio.gather(*(_reason(ring, f"{round_}-{i}") for i in range(200)))
+            reasons += [await _reason(ring, f"{round_}+{i}") for i in range(200)]
+            assert set(reasons) == {Reason.KEYS_UNAVAILABLE}
+            assert server.requests == 1 + round_
+            assert (await ring.look_up("old")).kid == "old"
+        await ring.stop()
+
+    asyncio.run(run())
+    assert events.failed == 3
+
+
+def test_while_the_issuer_hangs_known_keys_are_not_waited_for_and_unknown_ones_only_for_a_while(
+    server: KeyServer, clock: Clock, events: RecordedEvents, until_async: Callable[..., object]
+) -> None:
+    async def run() -> None:
+        ring = _ring(server, clock, events, wait_seconds=0.2)
+        await ring.look_up("old")
+        server.hold.clear()
+        clock.now += 5
+        unknown = [asyncio.create_task(_reason(ring, f"unknown-{i}")) for i in range(50)]
+        await until_async(lambda: server.requests == 2)
+        assert (await asyncio.wait_for(ring.look_up("old"), 0.1)).kid == "old"
+        assert set(await asyncio.gather(*unknown)) == {Reason.KEYS_UNAVAILABLE}
+        clock.now += 60
+        assert await _reason(ring, "later") is Reason.KEYS_UNAVAILABLE
+        assert server.requests == 2, "one read at a time"
+        server.hold.set()
+        await ring.stop()
+
+    asyncio.run(run())

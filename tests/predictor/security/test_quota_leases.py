@@ -10,11 +10,12 @@ from collections.abc import Sequence
 
 import pytest
 
+from predictor.hotpath.late import Late
 from predictor.security.quota_leases import LeasesConfig, QuotaLeases
 from predictor.security.rate_limiter import LimiterConfig, RateLimiter
 from predictor.security.rate_policy import RatePolicy
 from store.errors import StoreUnavailable
-from store.quotas import Ask, BucketShape, Grant
+from store.quotas import Ask, BucketShape, Grant, QuotaSource
 from tests.predictor.security.conftest import Until
 from tests.predictor.security.recorded_events import RecordedEvents
 from tests.predictor.security.simulated_quotas import BucketsInMemory
@@ -49,12 +50,17 @@ class Buckets:
 class Replica:
     """A limiter with leases that run, quicker than in earnest."""
 
-    def __init__(self, rate: float = 100, *, with_database: bool = True, **config: float) -> None:
+    def __init__(
+        self, rate: float = 100, *, with_database: bool = True, is_connected: bool = True, **config: float
+    ) -> None:
         self.buckets = Buckets()
         self.events = RecordedEvents()
         self.limiter = RateLimiter(RatePolicy(rate), LimiterConfig(interval=0.01, horizon=0.02))
         settings = LeasesConfig(**({"patience": 0.05, "alone_after": 0.1, "retry": 0.02, "gather": 0.001} | config))  # type: ignore[arg-type]
-        self.leases = QuotaLeases(self.limiter, self.buckets if with_database else None, settings, events=self.events)
+        self.source: Late[QuotaSource] = Late()
+        if is_connected:
+            self.source.set(self.buckets)
+        self.leases = QuotaLeases(self.limiter, self.source if with_database else None, settings, events=self.events)
 
     async def __aenter__(self) -> Replica:
         self.leases.start()
@@ -162,6 +168,26 @@ def test_without_a_database_the_limiter_is_alone_for_good(until_async: Until) ->
             assert replica.events.failed_leases == 0
 
     asyncio.run(run())
+
+
+def test_until_the_database_is_connected_quotas_fill_up_and_then_it_is_told_of_all_of_them(
+    until_async: Until, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run() -> None:
+        async with Replica(is_connected=False) as replica:
+            admitted = 1
+            while replica.ask():
+                admitted += 1
+            await until_async(replica.ask)
+            replica.source.set(replica.buckets)
+            await until_async(lambda: bool(replica.buckets.batches))
+            assert replica.buckets.batches[0][0].owed >= 1
+            assert replica.buckets.batches[0][0].demand > admitted
+            assert replica.events.alone == []
+
+    with caplog.at_level(logging.INFO, logger="predictor.security"):
+        asyncio.run(run())
+    assert caplog.records == []  # a start is no outage
 
 
 def test_an_outage_is_over_although_nobody_asks(until_async: Until) -> None:

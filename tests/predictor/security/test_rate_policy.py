@@ -37,9 +37,9 @@ def test_a_refused_request_is_told_when_to_come_again_and_the_two_agree() -> Non
     assert [one.admitted for one in verdicts] == [True, True, False]
     last = verdicts[-1]
     assert (last.remaining, last.retry_after, last.reset) == (0, 5, 5)
-    assert last.headers[1:] == ((b"ratelimit", b'"default";r=0;t=5'), (b"retry-after", b"5"))
+    assert last.headers == ((b"ratelimit-policy", b'"default";q=2;w=10'), (b"ratelimit", b'"default";r=0;t=5'))
     error = refused(limiter.policy, last)
-    assert (error.reason, error.retry_after) == (Reason.RATE_LIMITED, 5)
+    assert (error.reason, error.retry_after, error.headers) == (Reason.RATE_LIMITED, 5, last.headers)
     assert "more than 0.2 requests a second" in str(error)
 
 

@@ -376,6 +376,29 @@ def test_a_bad_request_behind_a_good_one_leaves_that_ones_answer_alone(running: 
     assert answer.count(b"HTTP/1.1") == 1
 
 
+def test_a_client_that_leaves_its_pipelined_requests_is_not_answered(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Writing to a connection that is gone would be an error with a traceback in the log."""
+    with running.connect() as connection:
+        connection.sendall(b"GET /late HTTP/1.1\r\nHost: x\r\n\r\n" + GET)
+        _until(lambda: len(running.app.bodies) == 1)
+    _until(lambda: running.connections == 0)
+    running.app.go.set()
+    _until(lambda: not running.server.server_state.tasks)
+    assert caplog.records == []
+    assert running.app.bodies == [b""]
+
+
+def test_a_body_that_is_refused_at_once_is_not_asked_for(running: Running, caplog: pytest.LogCaptureFixture) -> None:
+    """After the refusal nothing more can be written, not even `100 Continue`."""
+    head = b"POST /fast HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with caplog.at_level(logging.WARNING):
+        assert _refused(running, head + b"no size\r\n")["status"] == 400
+        _until(lambda: running.app.disconnects == 1)
+    assert caplog.records == []
+
+
 def test_a_body_that_stops_after_its_answer_ends_as_any_idle_connection() -> None:
     with _serving(keep_alive=0.5) as running, running.connect() as connection:
         connection.sendall(b"POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc")
