@@ -61,6 +61,11 @@ def connection_options() -> dict[str, Any]:
     return {
         "options": f"-c search_path={SCHEMA} -c statement_timeout=20000 -c idle_in_transaction_session_timeout=60000",
         "connect_timeout": 3,
+        # A server whose machine vanished sends nothing that would end a connection: notice its silence.
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 25_000,
         "application_name": "telltale",
     }
 
