@@ -25,6 +25,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
@@ -44,6 +45,14 @@ _DTYPES = {
     "leaf_value": "float64",
     "root": "int32",
 }
+
+
+class _Metadata(msgspec.Struct):
+    feature_names: tuple[str, ...]
+    offset: float
+    normalizer: float
+    training_digest: str
+    libraries: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -118,24 +127,50 @@ def decode_forest(data: bytes, *, digest: str) -> Forest:
         arrays = load(data)
     except SafetensorError as refusal:
         raise CorruptArtifact(f"the forest file is not readable as safetensors: {refusal}") from refusal
+    except KeyError as kind:
+        raise CorruptArtifact(f"the forest file has an array of a type that numpy does not have: {kind}") from kind
     for name, dtype in _DTYPES.items():
         if name not in arrays or arrays[name].dtype != dtype or arrays[name].ndim != 1:
             raise CorruptArtifact(f"the forest file must have a one-dimensional array {name} of {dtype}")
-    try:
-        forest = Forest(
-            **{name: arrays[name] for name in _DTYPES},
-            feature_names=tuple(str(name) for name in document["feature_names"]),
-            offset=float(document["offset"]),
-            normalizer=float(document["normalizer"]),
-            training_digest=str(document["training_digest"]),
-            libraries={str(name): str(version) for name, version in document["libraries"].items()},
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as lack:
-        raise CorruptArtifact(f"the forest file's metadata is incomplete: {lack!r}") from lack
+    metadata = _metadata(document)
+    forest = Forest(
+        **{name: arrays[name] for name in _DTYPES},
+        feature_names=metadata.feature_names,
+        offset=metadata.offset,
+        normalizer=metadata.normalizer,
+        training_digest=metadata.training_digest,
+        libraries=metadata.libraries,
+    )
     check_structure(forest)
-    # Far below 0 path lengths would make scores infinite, which JSON cannot say.
-    _require(((bool(np.all(forest.leaf_value >= 0)), "a leaf's path length is below 0"),))
+    _require(
+        (
+            # Far below 0 path lengths would make scores infinite, which JSON cannot say.
+            (bool(np.all(forest.leaf_value >= 0)), "a leaf's path length is below 0"),
+            (_is_of_trees(forest), "two nodes or trees share a node"),
+        )
+    )
     return forest
+
+
+def _metadata(document: dict[str, Any]) -> _Metadata:
+    """Return what our entry of the header says, each value of its kind and writable as JSON again."""
+    try:
+        metadata = msgspec.convert(document, _Metadata)
+        msgspec.json.encode(metadata)  # names come back in answers, and not all that JSON can escape is Unicode
+    except (msgspec.ValidationError, OverflowError, UnicodeEncodeError) as lack:
+        raise CorruptArtifact(f"the forest file's metadata is incomplete: {lack}") from lack
+    return metadata
+
+
+def _is_of_trees(forest: Forest) -> bool:
+    """Tell whether every node is the child of one node at most, or the root of one tree; all are within range."""
+    left = forest.child[forest.feature >= 0]
+    seen = np.zeros(len(forest.feature), np.uint8)
+    for places in (left, left + 1, forest.root):
+        if len(places) and (seen[places].any() or np.bincount(places).max() > 1):
+            return False
+        seen[places] = 1
+    return True
 
 
 def _document(data: bytes) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from contract.digests import check_digest
+from contract.errors import CorruptArtifact
 from store.errors import ObjectExists, ObjectMissing, file_errors
 from store.objects import checked_key, checked_prefix
 
@@ -42,11 +43,15 @@ class LocalObjectStore:
             finally:
                 temporary.unlink(missing_ok=True)
 
-    def read(self, key: str, *, digest: str | None = None) -> bytes:
+    def read(self, key: str, *, digest: str | None = None, most_bytes: int | None = None) -> bytes:
         """Return an object's content (see the port)."""
+        path = self._root / checked_key(key)
         with file_errors(key):
             try:
-                data = (self._root / checked_key(key)).read_bytes()
+                size = path.stat().st_size
+                if most_bytes is not None and size > most_bytes:
+                    raise CorruptArtifact(f"{key} has {size} bytes; at most {most_bytes} belong to it")
+                data = path.read_bytes()
             except (FileNotFoundError, NotADirectoryError):
                 raise ObjectMissing(f"there is no object {key}") from None
         if digest is not None:

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from contract.digests import digest_of
 from contract.errors import CorruptArtifact
-from contract.forest_file import Forest, decode_forest
+from contract.forest_file import LARGEST_FILE, Forest, decode_forest
 from contract.manifest import Manifest, StoredFile, decode_manifest, decode_probe, encode_manifest
 from contract.names import manifest_key, model_prefix, version_prefix
 from contract.version_ids import is_version_id
 from store.errors import ObjectMissing
-from store.objects import ObjectStore
+from store.objects import ObjectStore, is_key
+
+_LARGEST_MANIFEST = 1 << 20
 
 
 class ModelStore:
@@ -54,21 +56,30 @@ class ModelStore:
 
         Raises:
             ObjectMissing: there is no such version.
-            CorruptArtifact: the manifest is damaged or names another version.
+            CorruptArtifact: the manifest is damaged, or names another version or files of another one.
 
         """
-        manifest = decode_manifest(self._objects.read(manifest_key(model, version)))
+        key = manifest_key(model, version)
+        manifest = decode_manifest(self._objects.read(key, most_bytes=_LARGEST_MANIFEST))
         if (manifest.model, manifest.version) != (model, version):
             raise CorruptArtifact(f"the manifest of {model} {version} is that of {manifest.model} {manifest.version}")
+        for file in (manifest.forest, manifest.probe):
+            if not (is_key(file.key) and file.key.startswith(version_prefix(model, version))):
+                raise CorruptArtifact(
+                    f"the manifest of {model} {version} names a key that is not its own: {file.key!r}"
+                )
         return manifest
 
     def load(self, manifest: Manifest) -> Forest:
         """Return a version's forest, digest and structure checked."""
-        return decode_forest(self._objects.read(manifest.forest.key), digest=manifest.forest.digest)
+        return decode_forest(self._read(manifest.forest), digest=manifest.forest.digest)
 
     def probe(self, manifest: Manifest) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return a version's probe rows and their expected decision function."""
-        return decode_probe(self._objects.read(manifest.probe.key), digest=manifest.probe.digest)
+        return decode_probe(self._read(manifest.probe), digest=manifest.probe.digest)
+
+    def _read(self, file: StoredFile) -> bytes:
+        return self._objects.read(file.key, most_bytes=min(file.size, LARGEST_FILE))
 
     def models(self) -> list[str]:
         """Return the names of all models that have a visible version, sorted."""

@@ -27,12 +27,12 @@ class ObjectStore(Protocol):
 
         """
 
-    def read(self, key: str, *, digest: str | None = None) -> bytes:
+    def read(self, key: str, *, digest: str | None = None, most_bytes: int | None = None) -> bytes:
         """Return an object's content, checked against ``digest`` where one is given.
 
         Raises:
             ObjectMissing: no object has this key.
-            CorruptArtifact: the content has another digest.
+            CorruptArtifact: the content has another digest, or is larger than ``most_bytes``; then it is not read.
             StoreUnavailable: it could not be read now.
 
         """
@@ -50,9 +50,14 @@ class ObjectStore(Protocol):
         """Remove an object, if it is there."""
 
 
+def is_key(key: str) -> bool:
+    """Tell whether ``key`` is one that every store takes."""
+    return _KEY.fullmatch(key) is not None
+
+
 def checked_key(key: str) -> str:
     """Return ``key`` if it is one that every store takes, else raise ValueError."""
-    if not _KEY.fullmatch(key):
+    if not is_key(key):
         raise ValueError(f"an object's key is words of A-Z, a-z, 0-9, '.', '_' and '-' between slashes; got {key!r}")
     return key
 

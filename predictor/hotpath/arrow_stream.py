@@ -1,8 +1,8 @@
 """An Arrow IPC stream of a stranger as a table that is safe to work on. PURE.
 
 Arrow checks that a stream is well formed, and then believes it. What it does not look at is looked at here: compressed
-buffers, of which a few kilobytes may unfold to gigabytes, and texts that are no UTF-8, which show only when somebody
-reads them.
+buffers, of which a few kilobytes may unfold to gigabytes, and texts that are no UTF-8 and types that pyarrow lacks,
+which show only when somebody reads them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from predictor.errors import UnsupportedMedia
 _MESSAGE_HEADER = 2
 _BATCH_COMPRESSION = 3
 _DICTIONARY_DATA = 1
+# Types that Arrow has and pyarrow has no array for: it raises KeyError when it meets one.
+_UNREADABLE = frozenset({pa.lib.Type_INTERVAL_MONTHS, pa.lib.Type_INTERVAL_DAY_TIME})
 _WITH_BUFFERS = ("record batch", "dictionary")
 
 
@@ -35,6 +37,7 @@ def read_table(body: bytes) -> pa.Table:
             table = reader.read_all().combine_chunks()
         table.validate(full=True)
         _read_names(table)
+        _refuse_unreadable(table)
     except (pa.ArrowException, OSError, ValueError, struct.error) as refusal:
         raise Malformed(f"the body must be an Arrow IPC stream: {shown(str(refusal), 200)}") from refusal
     return table
@@ -45,6 +48,15 @@ def _read_names(table: pa.Table) -> None:
     _ = table.column_names
     for kind in table.schema.types:
         _ = str(kind), getattr(kind, "tz", None)
+
+
+def _refuse_unreadable(table: pa.Table) -> None:
+    for name, kind in zip(table.column_names, table.schema.types, strict=True):
+        inner = kind
+        while hasattr(inner, "value_type"):  # lists and dictionaries
+            inner = inner.value_type
+        if inner.id in _UNREADABLE:
+            raise ValueError(f"the column {name} holds {kind}, which cannot be read")
 
 
 def _refuse_compressed(body: bytes) -> None:

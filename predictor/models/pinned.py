@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from contract.errors import CorruptArtifact
 from predictor.models.loaded_versions import LoadedVersions
 from predictor.threads import Threads
+from predictor.waiting import first_of
 from store.errors import StoreError
 from store.model_store import ModelStore
 from store.served_version import ServedVersion
@@ -68,9 +69,8 @@ class PinnedVersion:
         while self._loaded.default(self._model) is None:
             changed = self._loaded.changes.next()
             self._loaded.want({self._model: target})
-            await changed.wait()
-            if self._loaded.default(self._model) is None:
-                await asyncio.sleep(next(self._pauses))
+            # Soon after a failure nothing is tried, so that nothing changes either: then it is wanted again.
+            await first_of(changed, seconds=next(self._pauses))
 
     async def _digest_of_manifest(self) -> str:
         while True:

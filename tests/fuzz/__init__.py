@@ -1,0 +1,1 @@
+"""The fuzzers, tried on what is broken on purpose."""
