@@ -147,6 +147,9 @@ class LoadedVersions:
             loaded = await self._exactly(target)
         except (NotLoadable, NotServed, StoreUnavailable) as error:
             self._note_failure(target, error)
+        except Exception as error:  # noqa: BLE001 - a fault of ours, in a task that nobody awaits: it is told here
+            _log.exception("version %s of model %s could not be loaded", target.version, target.model)
+            self._note_failure(target, error)
         else:
             self._clear_failure(target.model)
             wanted = self._wanted.get(target.model)

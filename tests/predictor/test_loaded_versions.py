@@ -121,6 +121,28 @@ def test_a_damaged_new_default_leaves_the_old_one_serving(bench: Bench) -> None:
     play(bench, story)
 
 
+def test_a_fault_of_ours_is_told_and_the_old_version_goes_on_serving(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story(bench: Bench) -> None:
+        await bench.serve(bench.publish(V1))
+        newer = bench.publish(V2)
+
+        def broken(*_: object) -> None:
+            raise LookupError("a fault of ours")
+
+        monkeypatch.setattr(VersionReader, "read", broken)
+        await bench.serve(newer)
+        serving = bench.loaded.default("default")
+        assert serving is not None
+        assert serving.version == V1
+        assert bench.sample("model_load_failing", model="default") == 1
+
+    play(bench, story)
+    assert "a fault of ours" in caplog.text
+    assert "LookupError" in caplog.text
+
+
 def test_a_failed_load_is_tried_again_after_a_while_only(bench: Bench) -> None:
     """A damaged file is not read once a second for ever."""
 
