@@ -8,6 +8,7 @@ from prometheus_client import disable_created_metrics
 from pydantic import ValidationError
 
 from contract.json_logs import configure_logging
+from predictor.allocator import limit_arenas
 from predictor.composition import build
 from predictor.errors import CannotListen
 from predictor.security.errors import SecurityMisconfigured
@@ -25,6 +26,7 @@ def run(*, fd: int | None = None) -> int:
     except ValidationError as refusal:
         return _refused(*(_sentence(fault["loc"], fault["msg"]) for fault in refusal.errors()))
     configure_logging(settings.log_level)
+    limit_arenas()
     # Else every counter has one more series, of no use to anyone.
     disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's function has no types
     # A thread that computes gives the interpreter up after this many seconds when the event loop wants it. The default
