@@ -35,8 +35,6 @@ def is_guided() -> bool:
 def main(arguments: list[str]) -> None:
     """Search until the time is over."""
     module, name, counts_file, seconds, seed, artifacts, corpus = arguments
-    logging.disable(logging.WARNING)
-    warnings.simplefilter("ignore", RuntimeWarning)
     counts = np.memmap(Path(counts_file), np.int64, "r+", shape=(2,))
 
     def counting(function: Callable[[bytes], bool]) -> Callable[[bytes], None]:
@@ -62,4 +60,7 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    # A search makes a million lines of each warning.
+    logging.disable(logging.WARNING)
+    warnings.simplefilter("ignore", RuntimeWarning)
     main(sys.argv[1:])
