@@ -8,7 +8,7 @@ from prometheus_client import disable_created_metrics
 from pydantic import ValidationError
 
 from contract.json_logs import configure_logging
-from predictor.allocator import limit_arenas
+from predictor.allocator import keep_large_blocks, limit_arenas
 from predictor.composition import build
 from predictor.errors import CannotListen
 from predictor.security.errors import SecurityMisconfigured
@@ -27,6 +27,7 @@ def run(*, fd: int | None = None) -> int:
         return _refused(*(_sentence(fault["loc"], fault["msg"]) for fault in refusal.errors()))
     configure_logging(settings.log_level)
     limit_arenas()
+    keep_large_blocks()
     # Else every counter has one more series, of no use to anyone.
     disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's function has no types
     # A thread that computes gives the interpreter up after this many seconds when the event loop wants it. The default
