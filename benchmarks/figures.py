@@ -42,7 +42,7 @@ class Figure:
 
 WHY_MISSED: dict[str, str] = {
     "v2_grpc_ratio_to_kserve_kernel": (
-        "both are served by `grpc.aio`, which takes some 260 us of processor time for a call before a handler sees it. A"
+        "both are served by `grpc.aio`, which takes some 260 us of processor time a call before a handler sees it. A"
         " handler that answers a constant has 1.6 times KServe's rate, so none could have 2"
         " (docs/decisions/0011-v2-protocol.md)"
     ),
