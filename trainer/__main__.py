@@ -21,6 +21,7 @@ from store.postgres import Postgres
 from trainer.errors import TrainingError
 from trainer.settings import TrainerSettings
 
+_LOWEST = 19
 _log = logging.getLogger("trainer")
 
 # MLflow reads these when it is imported: no telemetry, no handlers and no pictograms of its own, no look at git or uv.
@@ -61,11 +62,18 @@ def main() -> int:
     return _work(settings, parent if settings.stop_with_parent else None)
 
 
+def _give_way(niceness: int) -> None:
+    os.nice(niceness)
+    if niceness == _LOWEST and hasattr(os, "SCHED_IDLE"):
+        # A waking process takes the core from an idle-class one at once, from a nice one often only at the next tick.
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
 def _work(settings: TrainerSettings, parent: int | None) -> int:
     """Run the worker until it is asked to stop, or ``parent`` is gone."""
     from trainer.composition import build  # noqa: PLC0415 - imports MLflow, which reads the environment just set
 
-    os.nice(settings.niceness)  # after the import, so that a start is not held up
+    _give_way(settings.niceness)  # after the import, so that a start is not held up
     postgres = Postgres(settings.database_url, max_connections=3)
     postgres.open()
     try:
