@@ -12,13 +12,13 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from contract.names import DEFAULT_MODEL
+from predictor.early import Early
 from predictor.errors import CannotListen
 from predictor.hotpath.driver import Driver, DriverParts, InferenceProtocol
 from predictor.hotpath.express_lane import ExpressLane
@@ -34,8 +34,9 @@ from predictor.observability.access_log import AccessLog
 from predictor.observability.metrics import Metrics
 from predictor.observability.prediction_log import PredictionLog
 from predictor.observability.recording import Recording
-from predictor.observability.tracing import Tracing, TracingConfig, is_asked_for
-from predictor.security.composition import Security, build_security
+from predictor.observability.tracing import Tracing
+from predictor.observability.tracing_config import TracingConfig, is_asked_for
+from predictor.security.composition import build_security
 from predictor.security.cors import Cors
 from predictor.settings import PredictorSettings
 from predictor.threads import Threads
@@ -49,27 +50,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _CLOSING_SECONDS = 2.5
-
-
-@dataclass
-class Early:
-    """What is there from the start, and what the later parts are built on."""
-
-    settings: PredictorSettings
-    objects: LocalObjectStore
-    models: ModelStore
-    reader: VersionReader
-    loaded: LoadedVersions
-    threads: Threads
-    metrics: Metrics
-    security: Security
-    recording: Recording
-    prediction_table: LateTable | None
-    tracing: Tracing | None
-    frame: Frame
-    score: ScoreRoute
-    default_model: str
-    stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Predictor:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp
 
+from predictor.early import Early
 from predictor.facade.app import build_app
 from predictor.facade.health import HealthService
 from predictor.facade.routes import Ingestion, Services
@@ -35,7 +36,6 @@ from store.queue import TrainingQueue
 from store.serving import ServedVersions
 
 if TYPE_CHECKING:
-    from predictor.composition import Early
     from predictor.v2.grpc_server import GrpcServer
 
 

@@ -22,7 +22,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status,
 from predictor.observability.request_tally import METHODS
 from predictor.observability.span_export import CountedExport, quiet_exporter_logs
 from predictor.observability.traceparent import formatted, parent_of
-from predictor.observability.tracing import TracingConfig
+from predictor.observability.tracing_config import TracingConfig
 
 _SCOPE = "telltale.predictor"
 _LONGEST_ATTRIBUTE = 1024

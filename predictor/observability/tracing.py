@@ -15,11 +15,11 @@ import random
 import threading
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from predictor.observability.metrics import Metrics
 from predictor.observability.traceparent import formatted, says_sampled
+from predictor.observability.tracing_config import TracingConfig
 
 if TYPE_CHECKING:
     from predictor.observability.spans import RequestSpan, SpanSource
@@ -28,39 +28,6 @@ _log = logging.getLogger(__name__)
 
 # The span of the request that runs here, if it is sampled.
 current_span: ContextVar[RequestSpan | None] = ContextVar("current_span", default=None)
-
-
-@dataclass(frozen=True)
-class TracingConfig:
-    """What is traced, and where spans go.
-
-    Args:
-        endpoint: URL of the collector's traces, ``http://collector:4318/v1/traces``. None leaves it to the standard
-            variables ``OTEL_EXPORTER_OTLP_*``, which the exporter reads, like headers, certificates and time-outs.
-        sample_ratio: share of the requests without a caller's trace.
-        service_name: ``OTEL_SERVICE_NAME`` wins over it.
-        service_version: our release.
-        attributes: more about this process; ``OTEL_RESOURCE_ATTRIBUTES`` wins over them.
-        shutdown_seconds: how long the last spans may take to be sent.
-
-    """
-
-    endpoint: str | None = None
-    sample_ratio: float = 0.01
-    service_name: str = "telltale-predictor"
-    service_version: str = ""
-    attributes: Mapping[str, str] = field(default_factory=dict)
-    shutdown_seconds: float = 2.0
-
-
-def is_asked_for(environment: Mapping[str, str]) -> bool:
-    """Tell whether OpenTelemetry's standard variables ask for traces: they name an endpoint and switch nothing off."""
-    if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        return False
-    if environment.get("OTEL_TRACES_EXPORTER", "").strip().lower() == "none":
-        return False
-    names = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-    return any(environment.get(name) for name in names)
 
 
 class Tracing:

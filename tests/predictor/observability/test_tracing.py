@@ -20,7 +20,8 @@ from predictor.observability.metrics import Metrics
 from predictor.observability.recording import Recording
 from predictor.observability.span_export import OnceAMinute
 from predictor.observability.spans import RequestSpan
-from predictor.observability.tracing import Tracing, TracingConfig, current_span, is_asked_for
+from predictor.observability.tracing import Tracing, current_span
+from predictor.observability.tracing_config import TracingConfig, is_asked_for
 from tests.predictor.observability.collector import Collector, attributes, collecting
 from tests.predictor.observability.exposed import value
 from tests.predictor.observability.loaded import batch, version
