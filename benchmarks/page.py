@@ -21,9 +21,10 @@ def page(results: Mapping[str, float], notes: Mapping[str, str], machine: str) -
     """
     return f"""# Benchmarks
 
-Written by `make bench` on {machine}. What is compared is measured in one run: the server is one process on one core, the load
-comes from another core, everybody serves the same forest (200 trees, 8 features) and is asked for the same record.
-Figures are medians over alternating rounds, ratios are taken within a round, so that the machine's mood cancels out.
+Written by `make bench` on {machine}. What is compared is measured in one run: the server is one process on one core,
+the load comes from another core, everybody serves the same forest (200 trees, 8 features) and is asked for the same
+record. Figures are medians over alternating rounds, ratios are taken within a round, so that the machine's mood cancels
+out.
 
 {_goals(GOALS, results)}
 
