@@ -1,4 +1,4 @@
-"""Gathering what the offline gate looks at: the artefact, read and scored as a predictor would."""
+"""Gathering what the offline gate looks at: the artefact, read and scored as a predictor would, by the same kernel."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contract.errors import CorruptArtifact
 from contract.manifest import Manifest
 from contract.version_ids import is_version_id
 from registry.offline_gate import Evidence
-from scoring.reference import decision_function
+from scoring.kernel import first_bad, scorer
 from store.errors import ObjectMissing
 from store.model_store import ModelStore
 
@@ -39,7 +39,10 @@ def _scored(models: ModelStore, manifest: Manifest, registered_digest: str) -> E
     X, expected = models.probe(manifest)
     if X.ndim != 2 or X.shape[1] != forest.n_features or expected.shape != (len(X),):
         raise CorruptArtifact(f"the probe rows have the shape {X.shape} for a forest of {forest.n_features} features")
-    scores = decision_function(forest, X)
+    bad = first_bad(X)
+    if bad is not None:
+        raise CorruptArtifact(f"probe row {bad[0]} cannot be scored: feature {bad[1]} is {X[bad]}")
+    scores = scorer(forest).score(X)
     return Evidence(
         feature_names=forest.feature_names,
         fault=None,

@@ -20,7 +20,8 @@ from predictor.v2.json_bounds import count
 
 # Of inputs, shape and data; outputs, where they are asked for, have one more.
 _BRACKETS = 3
-# A parser holds about as much memory as the largest body it read.
+# A parser holds about as much memory as the largest body it read. A new one for each body of 16 MB takes 17,000 page
+# faults, a third of the request's time.
 _KEPT_BYTES = 32 << 20
 
 _kept = simdjson.Parser()

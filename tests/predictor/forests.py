@@ -28,10 +28,17 @@ def stump_forest(feature_names: tuple[str, ...], *, threshold: float = 1.0) -> F
 
 
 def publish(
-    models: ModelStore, model: str, version: str, forest: Forest, *, batch_id: str = "b", records: int = 1
+    models: ModelStore,
+    model: str,
+    version: str,
+    forest: Forest,
+    *,
+    batch_id: str = "b",
+    records: int = 1,
+    probe_value: float = 0.0,
 ) -> Manifest:
     """Write a version into the model store; returns its manifest."""
-    X = np.zeros((1, forest.n_features))
+    X = np.full((1, forest.n_features), probe_value)
     stored = models.put_forest(model, version, encode_forest(forest))
     probe = models.put_probe(model, version, encode_probe(X, decision_function(forest, X)))
     manifest = Manifest(
