@@ -80,7 +80,7 @@ def settings_of(
         **({"TELLTALE_AUTH_SECRET": SECRET} if authenticates else {}),
         "TELLTALE_HOST": "127.0.0.1",
         "TELLTALE_MODEL_STORE": subject.store.as_uri(),
-        "TELLTALE_OBJECT_STORE_ROOT": str(subject.store),
+        "TELLTALE_OBJECT_STORE": str(subject.store),
         "TELLTALE_RATE_LIMIT": "1000000",
         "TELLTALE_CORS_ORIGINS": "https://x.example",
         "TELLTALE_MAX_BODY_BYTES": str(MAX_BODY_BYTES),

@@ -42,8 +42,8 @@ from predictor.settings import PredictorSettings
 from predictor.threads import Threads
 from scoring.kernel import kernel_name
 from store.late_table import LateTable
-from store.local_objects import LocalObjectStore
 from store.model_store import ModelStore
+from store.object_url import open_objects
 
 if TYPE_CHECKING:
     from predictor.late_composition import LateParts
@@ -185,11 +185,11 @@ def build(settings: PredictorSettings) -> Predictor:
     """Put a predictor together.
 
     Raises:
-        StoreUnavailable: the object store's folder cannot be made.
+        StoreUnavailable: the model store's folder cannot be made.
         SecurityMisconfigured: the settings of authentication are unsafe or contradict each other.
 
     """
-    objects = LocalObjectStore(settings.model_store_root)
+    objects = open_objects(settings.model_store_url)
     models = ModelStore(objects)
     threads = Threads()
     metrics = Metrics()
@@ -250,9 +250,7 @@ def _pinned(early: Early) -> PinnedVersion | None:
     if settings.model is None or settings.model_version is None:
         return None
     return PinnedVersion(
-        early.models,
         early.loaded,
-        early.threads,
         model=settings.model,
         version=settings.model_version,
         digest=settings.artifact_digest,

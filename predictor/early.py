@@ -16,8 +16,8 @@ from predictor.security.composition import Security
 from predictor.settings import PredictorSettings
 from predictor.threads import Threads
 from store.late_table import LateTable
-from store.local_objects import LocalObjectStore
 from store.model_store import ModelStore
+from store.objects import ObjectStore
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Early:
     """What is there from the start, and what the later parts are built on."""
 
     settings: PredictorSettings
-    objects: LocalObjectStore
+    objects: ObjectStore
     models: ModelStore
     reader: VersionReader
     loaded: LoadedVersions

@@ -28,7 +28,7 @@ from predictor.v2.plane import Plane
 from predictor.v2.rest import V2Rest
 from predictor.v2.served_models import ServedModels
 from store.ingest_log import IngestLog
-from store.local_objects import LocalObjectStore
+from store.object_url import open_objects
 from store.postgres import Postgres
 from store.postgres_quotas import PostgresQuotas
 from store.prediction_log import PredictionTable
@@ -132,7 +132,7 @@ class LateParts:
         if early.prediction_table is not None:
             early.prediction_table.name(PredictionTable(postgres, retention_days=settings.prediction_log_days))
         self._watch = BatchWatch(url, early.threads, interval=settings.follow_seconds)
-        objects = LocalObjectStore(settings.object_store_root)
+        objects = open_objects(settings.object_store)
         log = IngestLog(postgres, objects, TrainingQueue(postgres))
         service = IngestService(
             log,

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
-
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
@@ -12,6 +9,7 @@ from contract.telemetry import Limits
 from predictor.observability.settings import ObservabilitySettings
 from predictor.security import exposure
 from predictor.security.settings import SecuritySettings
+from store.object_url import ObjectStoreUrl
 
 
 class PredictorSettings(SecuritySettings, ObservabilitySettings):
@@ -40,9 +38,9 @@ class PredictorSettings(SecuritySettings, ObservabilitySettings):
         description="PostgreSQL: batches, the training queue, which versions are served, quotas, the prediction log."
         " Empty takes no batches, and needs TELLTALE_MODEL and TELLTALE_MODEL_VERSION.",
     )
-    model_store: str | None = Field(
+    model_store: ObjectStoreUrl | None = Field(
         None,
-        description="Where models are read from: a file:// URL of a folder. Empty takes the object store.",
+        description="Where models are read from, as TELLTALE_OBJECT_STORE is written. Empty takes the object store.",
     )
     model: str | None = Field(
         None, description="The model to answer with where a request names none; needs TELLTALE_MODEL_VERSION."
@@ -53,10 +51,10 @@ class PredictorSettings(SecuritySettings, ObservabilitySettings):
     artifact_digest: str | None = Field(
         None, description="The digest that the pinned version must have, such as sha256:…; another is refused."
     )
-    object_store_root: Path = Field(
-        Path(".telltale/objects"),
-        description="Folder of the object store: telemetry batches and the model store. Relative to the working"
-        " directory, so that a checkout keeps its own data.",
+    object_store: ObjectStoreUrl = Field(
+        ".telltale/objects",
+        description="The object store, for batches and models: a folder, or s3://bucket/prefix. S3's endpoint, region"
+        " and credentials come from the environment, as every AWS tool takes them (AWS_ENDPOINT_URL_S3, …).",
     )
     max_body_bytes: int = Field(
         64 * 1024 * 1024, ge=1024, description="Largest request body in bytes. 100,000 records of 20 features fit in."
@@ -139,8 +137,6 @@ class PredictorSettings(SecuritySettings, ObservabilitySettings):
             raise ValueError("TELLTALE_MODEL and TELLTALE_MODEL_VERSION belong together: set both, or neither")
         if self.artifact_digest is not None and not self.pinned:
             raise ValueError("TELLTALE_ARTIFACT_DIGEST needs TELLTALE_MODEL and TELLTALE_MODEL_VERSION")
-        if self.model_store is not None and not self.model_store.startswith("file:///"):
-            raise ValueError(f"TELLTALE_MODEL_STORE must be a file:/// URL; got {self.model_store!r}")
         if self.database_url is None and not self.pinned:
             raise ValueError(
                 "nothing says which versions to serve: set DATABASE_URL, or TELLTALE_MODEL and TELLTALE_MODEL_VERSION"
@@ -150,11 +146,9 @@ class PredictorSettings(SecuritySettings, ObservabilitySettings):
         return self
 
     @property
-    def model_store_root(self) -> Path:
-        """The folder of the model store."""
-        if self.model_store is None:
-            return self.object_store_root
-        return Path(unquote(urlsplit(self.model_store).path))
+    def model_store_url(self) -> str:
+        """Where models are read from."""
+        return self.model_store or self.object_store
 
     def may_listen_on(self, address: str) -> bool:
         """Tell whether these settings allow to listen on ``address``."""

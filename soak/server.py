@@ -77,7 +77,7 @@ def settings_of(subject: Subject, database_url: str, traces_url: str) -> dict[st
     return {
         "TELLTALE_HOST": "127.0.0.1",
         "TELLTALE_MODEL_STORE": subject.store.as_uri(),
-        "TELLTALE_OBJECT_STORE_ROOT": str(subject.store),
+        "TELLTALE_OBJECT_STORE": str(subject.store),
         "TELLTALE_MODEL": MODEL,
         "TELLTALE_MODEL_VERSION": VERSION,
         "TELLTALE_ARTIFACT_DIGEST": subject.digest,

@@ -10,7 +10,6 @@ import logging
 import os
 import signal
 import threading
-from pathlib import Path
 from types import FrameType
 
 from pydantic import Field
@@ -18,14 +17,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from contract.json_logs import configure_logging
 from registry.errors import MlflowUnavailable
-from registry.mlflow_registry import MlflowRegistry
+from registry.mlflow_registry import CLIENT_ENVIRONMENT, MlflowRegistry
 from standalone.controller import Controller
 from store.errors import StoreUnavailable
 from store.ingest_log import BATCHES_CHANNEL, IngestLog
-from store.local_objects import LocalObjectStore
 from store.migrate import making_mlflow_tables
 from store.model_store import ModelStore
 from store.notifications import Notifications
+from store.object_url import ObjectStoreUrl, open_objects
 from store.postgres import Postgres
 from store.queue import TrainingQueue
 from store.serving import ServedVersions
@@ -42,7 +41,7 @@ class ControllerSettings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, env_prefix="TELLTALE_", extra="ignore", populate_by_name=True)
 
     database_url: str = Field(alias="DATABASE_URL", description="The PostgreSQL database.")
-    object_store_root: Path = Field(description="Folder of batches and models.")
+    object_store: ObjectStoreUrl = Field(description="Batches and models: a folder, or s3://bucket/prefix.")
     mlflow_tracking_uri: str = Field(alias="MLFLOW_TRACKING_URI", description="MLflow's server or database.")
     look_seconds: float = Field(
         1.0, gt=0, description="Seconds between looks at the aliases: a moved one is followed within a few of these."
@@ -54,6 +53,7 @@ def main() -> None:
     """Run until SIGTERM or SIGINT."""
     settings = ControllerSettings()
     configure_logging(settings.log_level)
+    os.environ.update({name: value for name, value in CLIENT_ENVIRONMENT.items() if name not in os.environ})
     os.nice(_NICENESS)
     look = threading.Event()
     stopping = threading.Event()
@@ -81,10 +81,11 @@ def main() -> None:
 
 def build(settings: ControllerSettings, postgres: Postgres) -> Controller:
     """Compose the controller."""
-    objects = LocalObjectStore(settings.object_store_root)
-    with making_mlflow_tables(settings.database_url):
-        mlflow = MlflowRegistry(settings.mlflow_tracking_uri)
-        mlflow.champions()
+    objects = open_objects(settings.object_store)
+    mlflow = MlflowRegistry(settings.mlflow_tracking_uri)
+    if not settings.mlflow_tracking_uri.startswith("http"):  # a server makes its tables itself
+        with making_mlflow_tables(settings.database_url):
+            mlflow.champions()
     log = IngestLog(postgres, objects, TrainingQueue(postgres))
     return Controller(log, ModelStore(objects), ServedVersions(postgres), mlflow)
 

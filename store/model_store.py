@@ -5,8 +5,6 @@ A version's manifest is written last and once, so a reader sees a version whole 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -83,16 +81,19 @@ class ModelStore:
 
     def models(self) -> list[str]:
         """Return the names of all models that have a visible version, sorted."""
-        return [model for model in self._objects.folders("models/") if self.newest(model) is not None]
+        return list(self.newest_versions())
+
+    def newest_versions(self) -> dict[str, str]:
+        """Return the newest visible version of each model that has any, by model in order."""
+        found = {model: self._newest(model) for model in self._objects.folders("models/")}
+        return {model: newest for model, newest in found.items() if newest is not None}
 
     def versions(self, model: str) -> list[str]:
         """Return the visible versions of a model, oldest first; empty if there is no such model."""
-        return sorted(self._visible(model))
-
-    def newest(self, model: str) -> str | None:
-        """Return a model's newest visible version, or None."""
-        candidates = sorted(self._objects.folders(model_prefix(model)), reverse=True)
-        return next((version for version in candidates if self._is_visible(model, version)), None)
+        # By one listing: in a bucket each question costs a round trip.
+        keys = self._objects.keys(model_prefix(model))
+        versions = ((key, key.removeprefix(model_prefix(model)).partition("/")[0]) for key in keys)
+        return sorted(v for key, v in versions if key == manifest_key(model, v) and is_version_id(v))
 
     def has(self, model: str, version: str) -> bool:
         """Tell whether a version is visible."""
@@ -102,8 +103,6 @@ class ModelStore:
             return False
         return True
 
-    def _visible(self, model: str) -> Iterator[str]:
-        return (version for version in self._objects.folders(model_prefix(model)) if self._is_visible(model, version))
-
-    def _is_visible(self, model: str, version: str) -> bool:
-        return is_version_id(version) and self._objects.exists(manifest_key(model, version))
+    def _newest(self, model: str) -> str | None:
+        candidates = sorted(filter(is_version_id, self._objects.folders(model_prefix(model))), reverse=True)
+        return next((version for version in candidates if self._objects.exists(manifest_key(model, version))), None)

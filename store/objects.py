@@ -8,9 +8,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One object as a listing has it: its key, its size in bytes, and when it was written by the store's clock."""
+
+    key: str
+    size: int
+    modified: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """What a writer left that was killed before its object was there: for which key, a name of its own, since when."""
+
+    key: str
+    id: str
+    since: datetime
 
 
 class ObjectStore(Protocol):
@@ -41,13 +61,25 @@ class ObjectStore(Protocol):
         """Tell whether an object has this key; StoreUnavailable if that cannot be told now."""
 
     def folders(self, prefix: str) -> Iterator[str]:
-        """Yield the names that follow ``prefix`` (which ends with a slash) up to the next slash, sorted."""
+        """Yield the names that follow ``prefix`` (which ends with a slash) up to the next slash, sorted.
+
+        That is cheap however much lies under each. One whose last object was deleted may still be among them.
+        """
 
     def keys(self, prefix: str) -> Iterator[str]:
         """Yield all keys under ``prefix`` (which ends with a slash, or is empty for all), sorted."""
 
+    def listed(self, prefix: str) -> Iterator[StoredObject]:
+        """Yield what is under ``prefix``, folder after folder, a page at a time."""
+
     def delete(self, key: str) -> None:
         """Remove an object, if it is there."""
+
+    def unfinished(self) -> Iterator[Unfinished]:
+        """Yield the writes that have begun and not ended, dead ones and those under way."""
+
+    def abandon(self, unfinished: Unfinished) -> None:
+        """Remove what an unfinished write has left so far, if it is there; its writer, if alive, fails."""
 
 
 def is_key(key: str) -> bool:

@@ -8,9 +8,9 @@ from datetime import datetime
 
 @dataclass(frozen=True)
 class ServedVersion:
-    """A model's default version, its artefact digest, and since when it is the default."""
+    """A model's default version, the digest its artefact must have (None: any), and since when it is the default."""
 
     model: str
     version: str
-    digest: str
+    digest: str | None
     since: datetime

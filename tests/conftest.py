@@ -1,4 +1,4 @@
-"""Fixtures that many tests need: a real PostgreSQL, fresh for each test."""
+"""Fixtures that many tests need: a real PostgreSQL, fresh for each test, and a real S3 server."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
 from standalone.embedded_postgres import EmbeddedPostgres
 from store.migrate import migrate
+
+if TYPE_CHECKING:
+    from tests.mlflow_server import MlflowServer
+    from tests.seaweed import Seaweed
 
 _TEMPLATE = "template_telltale"
 _numbers = itertools.count(1)
@@ -40,6 +45,34 @@ def passable_folder() -> Iterator[Path]:
     folder.chmod(0o711)
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[Seaweed]:
+    """A real S3 server for the whole run. Make a bucket of your own in it; a test that kills one starts its own."""
+    from tests.seaweed import Seaweed  # it imports boto3, which most test runs need not pay for
+
+    with passable_folder() as folder:
+        server = Seaweed(folder)
+        server.start()
+        yield server
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(postgres_server: EmbeddedPostgres, s3_server: Seaweed) -> Iterator[MlflowServer]:
+    """The real MLflow server as it is deployed, for the whole run; a test that kills it starts it again."""
+    from tests.mlflow_server import MlflowServer
+
+    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE mlflow_server")
+    url = _sibling(postgres_server.url, "mlflow_server")
+    extra = s3_server.environment() | {"MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": "https://mlflow.example.org"}
+    with passable_folder() as folder:
+        server = MlflowServer(folder, url, f"s3://{s3_server.make_bucket('mlflow-server')}/artifacts", extra)
+        server.start()
+        yield server
+        server.stop()
 
 
 def _running_server(folder: Path) -> Iterator[EmbeddedPostgres]:

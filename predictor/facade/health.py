@@ -49,10 +49,14 @@ class HealthService:
         return not self._waiting()
 
     def _waiting(self) -> list[str]:
-        waiting = [f"model {model}" for model in self._loaded.missing]
+        waiting = [self._missing(model) for model in self._loaded.missing]
         if not self._loaded.known.is_set():
             waiting.append("PostgreSQL, to tell which versions are served")
         return waiting + self._others()
+
+    def _missing(self, model: str) -> str:
+        failure = self._loaded.failures.get(model)
+        return f"model {model} is not loaded yet" if failure is None else f"model {model}: {failure}"
 
     async def health(self) -> Answer:
         """Answer ``GET /health``."""
@@ -71,7 +75,7 @@ class HealthService:
         if not self._loaded.known.is_set():
             problems.append("which versions are served is not known yet")
         for model, failure in sorted(self._loaded.failures.items()):
-            problems.append(f"model {model}: version {failure.version} cannot be loaded: {failure.detail}")
+            problems.append(f"model {model}: {failure}")
         failed = set(self._loaded.failures)
         problems += [f"model {model} is not loaded yet" for model in self._loaded.missing if model not in failed]
         return problems

@@ -81,5 +81,5 @@ HEALTH = {
     ),
 }
 READY = Readiness(True, _SERVED, [])
-NOT_READY = Readiness(False, [], ["model default"])
+NOT_READY = Readiness(False, [], ["model default is not loaded yet"])
 ALIVE = Liveness()

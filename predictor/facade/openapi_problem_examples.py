@@ -20,7 +20,7 @@ _DETAILS: dict[str, str] = {
     "bad-request": "the request cannot be taken",
     "unknown-model": _NO_MODEL,
     "unknown-version": _NO_VERSION,
-    "unknown-job": f"there is no ingest job '{BATCH}'; POST /ingest gives the job's id",
+    "unknown-job": f"there is no ingest job '{BATCH}'; POST /ingest gives the id, which is forgotten with its batch",
     "not-found": "there is nothing at /scores: GET /docs lists the paths",
     "method-not-allowed": "/score takes another method: see the Allow header, or GET /docs",
     "idempotency-key-busy": "the first request with Idempotency-Key 'k-1' has not ended: send this again in a while",

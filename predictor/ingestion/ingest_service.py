@@ -41,7 +41,7 @@ class Waits:
     """How long an answer waits for its batch.
 
     Args:
-        training_seconds: for the training, and all that follows.
+        training_seconds: for the training, and all that follows, from the request's arrival.
         serving_seconds: within that, for a version that passed the gate to be served here.
         sync_records: batches with more records do not wait at all.
 
@@ -103,16 +103,21 @@ class IngestService:
             StoreUnavailable: the batch could not be stored; the same request can be sent again.
 
         """
+        began = _now()
         row = await self._threads.store(self._accept, body, key)
         self._metrics.batches.labels(row.model).inc()
         self._metrics.records.labels(row.model).inc(row.record_count)
         if respond_async or row.record_count > self._waits.sync_records:
             return self._later(row, respond_async=respond_async)
-        return await self.outcome(row)
+        # A store that was slow to take the batch has used up some of the client's patience.
+        return await self.outcome(row, since=began)
 
-    async def outcome(self, row: BatchRow) -> Answer:
-        """Wait for a batch and return what became of it: trained and served or not (201), failed, or not yet (202)."""
-        deadline = _now() + self._waits.training_seconds
+    async def outcome(self, row: BatchRow, *, since: float | None = None) -> Answer:
+        """Wait for a batch and return what became of it: trained and served or not (201), failed, or not yet (202).
+
+        The wait counts from ``since``, a time of the event loop, or from now.
+        """
+        deadline = (_now() if since is None else since) + self._waits.training_seconds
         row = await self._settled(row, deadline)
         if not row.settled:
             return self._later(row)
@@ -128,7 +133,9 @@ class IngestService:
         """Return what is known about an ingest job; UnknownJob if there is none."""
         row = await self._threads.store(self._log.find, job) if _is_uuid(job) else None
         if row is None:
-            raise UnknownJob(f"there is no ingest job {job[:80]!r}; POST /ingest gives the job's id")
+            raise UnknownJob(
+                f"there is no ingest job {job[:80]!r}; POST /ingest gives the id, which is forgotten with its batch"
+            )
         serving = self._loaded.default(row.model)
         served = serving is not None and serving.version == row.version
         headers = {} if row.settled else {"Retry-After": "1"}

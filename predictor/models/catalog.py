@@ -31,7 +31,7 @@ class Catalog:
 
     async def models(self) -> Answer:
         """Return all models that can be served."""
-        newest = await self._threads.store(self._newest)
+        newest = await self._threads.store(self._store.newest_versions)
         names = sorted(set(newest) | set(self._loaded.defaults))
         document = Models([self._model(name, newest.get(name)) for name in names])
         return Answer(200, msgspec.json.encode(document))
@@ -46,9 +46,6 @@ class Catalog:
             feature_names = list(newest.feature_names) if newest else []
         document = Versions(name, default.version if default else None, feature_names, versions)
         return Answer(200, msgspec.json.encode(document))
-
-    def _newest(self) -> dict[str, str | None]:
-        return {name: self._store.newest(name) for name in self._store.models()}
 
     def _model(self, name: str, newest: str | None) -> Model:
         default = self._loaded.default(name)

@@ -36,6 +36,10 @@ class LoadFailure:
     detail: str
     at: float
 
+    def __str__(self) -> str:
+        """Return it as a sentence."""
+        return f"version {self.version} cannot be loaded: {self.detail}"
+
 
 class LoadedVersions:
     """Versions in memory, kept within a bound; a model's default is never dropped.
@@ -161,7 +165,7 @@ class LoadedVersions:
 
     async def _exactly(self, target: ServedVersion) -> LoadedVersion:
         loaded = self.resident(target.model, target.version) or await self._load(target.model, target.version)
-        if loaded.digest != target.digest:
+        if not _is(loaded, target):
             raise NotLoadable(f"the artefact's digest is {loaded.digest}, and {target.digest} is to be served")
         return loaded
 
@@ -248,4 +252,4 @@ class LoadedVersions:
 
 
 def _is(loaded: LoadedVersion | None, target: ServedVersion) -> bool:
-    return loaded is not None and (loaded.version, loaded.digest) == (target.version, target.digest)
+    return loaded is not None and loaded.version == target.version and target.digest in (None, loaded.digest)

@@ -28,10 +28,10 @@ class Running:
 
 
 @contextmanager
-def running(database_url: str | None, objects: Path, **changes: Any) -> Iterator[Running]:
+def running(database_url: str | None, objects: Path | str, **changes: Any) -> Iterator[Running]:
     """Run a predictor on a free port while the block runs."""
     values = {"port": 0, "grpc_port": 0, "follow_seconds": 0.1, "drain_seconds": 0, "access_log": "off"} | changes
-    settings = PredictorSettings(database_url=database_url, object_store_root=objects, **values)
+    settings = PredictorSettings(database_url=database_url, object_store=str(objects), **values)
     predictor = build(settings)
     listening = listening_socket(settings, fd=None)
     port = listening.getsockname()[1]

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from store.local_objects import LocalObjectStore
+from store.model_store import ModelStore
 from tests.predictor.forests import publish, stump_forest
 from tests.predictor.records import batch
 from tests.predictor.running import Running, running
@@ -42,12 +44,32 @@ def test_a_restarted_server_is_ready_when_its_defaults_are_loaded(
     manifest = publish(trainer.models, "default", "20240115100000", stump_forest(("a",)))
     trainer.served.serve("default", manifest.version, f"sha256:{'c' * 64}")
     with running(database_url, objects) as server:
-        until(lambda: "model default" in server.client.get("/health/ready").json()["waiting_for"])
+        reason = (
+            f"model default: version {manifest.version} cannot be loaded: the artefact's digest is"
+            f" {manifest.forest.digest}, and sha256:{'c' * 64} is to be served"
+        )
+        until(lambda: reason in server.client.get("/health/ready").json()["waiting_for"])
         assert server.client.get("/health/ready").status_code == 503
         assert server.client.get("/healthz").status_code == 200
     trainer.served.serve("default", manifest.version, manifest.forest.digest)
     with running(database_url, objects) as server:
         until(lambda: server.client.get("/health/ready").status_code == 200)
+
+
+@pytest.mark.parametrize("pinned", [{}, {"artifact_digest": f"sha256:{'c' * 64}"}], ids=["any digest", "a digest"])
+def test_a_pinned_version_that_there_is_not_is_never_ready_and_says_what_there_is(
+    objects: Path, until: Until, pinned: dict[str, str]
+) -> None:
+    """Nothing of PostgreSQL, which is not asked, and the same with a digest and without."""
+    publish(ModelStore(LocalObjectStore(objects)), "default", "20240115100000", stump_forest(("a",)))
+    with running(None, objects, model="default", model_version="20240115100001", **pinned) as server:
+        reason = (
+            "model default: version 20240115100001 cannot be loaded: model 'default' has no version"
+            " '20240115100001'; it has: 20240115100000"
+        )
+        until(lambda: bool(server.client.get("/health/ready").json()["waiting_for"] == [reason]))
+        assert server.client.get("/health/ready").status_code == 503
+        assert reason in server.client.get("/health").json()["problems"]
 
 
 def test_without_postgres_it_lives_degraded_and_not_ready(tmp_path: Path, until: Until) -> None:

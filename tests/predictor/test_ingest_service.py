@@ -69,7 +69,8 @@ def test_a_client_that_prefers_so_is_answered_before_the_training(
     assert server.client.get(job).json()["state"] == "queued"
     assert server.client.get(job).headers["retry-after"] == "1"
     trainer.order = "serve"
-    until(lambda: bool(server.client.get(job).json()["served"]))
+    # It may be served before its verdict is recorded.
+    until(lambda: all(server.client.get(job).json()[end] for end in ("served", "gate")))
     done = server.client.get(job).json()
     assert (done["state"], done["gate"], done["error"]) == ("done", "passed", None)
     assert done["model_version"] == answer.json()["model_version"]

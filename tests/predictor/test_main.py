@@ -34,7 +34,7 @@ def environment(database_url: str, objects: Path, **changes: str) -> dict[str, s
         for name, field in PredictorSettings.model_fields.items()
     }
     base = {name: value for name, value in os.environ.items() if name not in own}
-    return base | {"DATABASE_URL": database_url, "TELLTALE_OBJECT_STORE_ROOT": str(objects)} | changes
+    return base | {"DATABASE_URL": database_url, "TELLTALE_OBJECT_STORE": str(objects)} | changes
 
 
 @contextmanager
@@ -120,7 +120,7 @@ def test_it_binds_its_own_port_and_says_where(database_url: str, objects: Path) 
     [
         ({"TELLTALE_HOST": "0.0.0.0"}, "TELLTALE_ALLOW_ANONYMOUS=true"),
         ({"TELLTALE_PORT": "many"}, "TELLTALE_PORT: Input should be a valid integer"),
-        ({"TELLTALE_OBJECT_STORE_ROOT": "/dev/null/x"}, "/dev/null/x could not be read or written"),
+        ({"TELLTALE_OBJECT_STORE": "/dev/null/x"}, "/dev/null/x could not be read or written"),
     ],
 )
 def test_settings_that_do_not_work_end_it_with_a_sentence(tmp_path: Path, changes: dict[str, str], words: str) -> None:

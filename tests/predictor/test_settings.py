@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,20 +93,18 @@ def test_a_digest_is_of_a_pinned_version() -> None:
     assert PredictorSettings(**PINNED, artifact_digest="sha256:00").artifact_digest == "sha256:00"
 
 
-@pytest.mark.parametrize("url", ["/models", "http://models.example/", "file://models", "file:models"])
+@pytest.mark.parametrize("url", ["", "http://models.example/", "file://models", "file:models", "s3://No", "s3:///x"])
 def test_a_model_store_is_named_by_a_url_that_can_be_read(url: str) -> None:
     """The refusal shows what came."""
-    with pytest.raises(ValidationError, match=f"TELLTALE_MODEL_STORE must be .* got '{url}'"):
+    with pytest.raises(ValidationError, match=r"(an object store|a bucket's name) .*; got '.*'"):
         settings(model_store=url)
 
 
 def test_models_are_read_from_the_model_store_if_one_is_named() -> None:
-    """Its path may hold what URLs escape; without one, the object store has the models."""
-    root = Path("/objects")
-    assert settings(object_store_root=root, model_store="file:///mnt/my%20models").model_store_root == Path(
-        "/mnt/my models"
-    )
-    assert settings(object_store_root=root).model_store_root == root
+    """Without one, the object store has the models."""
+    named = settings(object_store="/objects", model_store="s3://models/telltale")
+    assert named.model_store_url == "s3://models/telltale"
+    assert settings(object_store="/objects").model_store_url == "/objects"
 
 
 def test_a_prediction_log_needs_a_database() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,62 @@ def test_a_manifest_that_names_what_is_not_its_own_is_refused(
     path.write_text(path.read_text().replace(manifest.forest.key, key.replace("\x00", "\\u0000")))
     with pytest.raises(CorruptArtifact, match="a key that is not its own"):
         models.manifest("default", VERSION)
+
+
+class CountedObjects(LocalObjectStore):
+    """Counts what it is asked, as each question is a round trip to a bucket."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.asked: list[str] = []
+
+    def exists(self, key: str) -> bool:
+        self.asked.append(f"exists {key}")
+        return super().exists(key)
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        self.asked.append(f"keys {prefix}")
+        return super().keys(prefix)
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        self.asked.append(f"folders {prefix}")
+        return super().folders(prefix)
+
+
+def test_all_versions_of_a_model_take_one_question(tmp_path: Path) -> None:
+    objects = CountedObjects(tmp_path)
+    models = ModelStore(objects)
+    versions = [f"202401151000{second:02}" for second in range(20)]
+    for version in reversed(versions):
+        publish(models, "default", version, stump_forest(("a",)))
+    assert models.versions("default") == versions
+    assert objects.asked == ["keys models/default/"]
+    assert models.versions("other") == []
+
+
+def test_a_version_is_visible_once_its_manifest_is_there(tmp_path: Path, models: ModelStore) -> None:
+    for model in ("default", "vans"):
+        publish(models, model, VERSION, stump_forest(("a",)))
+    models.put_forest("default", "20250115100000", b"half of a version")
+    models.put_forest("trucks", VERSION, b"half of a model")
+    objects = LocalObjectStore(tmp_path)
+    objects.create("models/default/not-a-version/manifest.json", b"{}")
+    objects.create("models/default/manifest.json", b"{}")
+    objects.create(f"models/default/{VERSION}/deeper/manifest.json", b"{}")
+    assert models.versions("default") == [VERSION]
+    assert models.versions("trucks") == []
+    assert models.models() == ["default", "vans"]
+    assert models.newest_versions() == {"default": VERSION, "vans": VERSION}
+
+
+def test_the_newest_versions_take_two_questions_for_each_model(tmp_path: Path) -> None:
+    objects = CountedObjects(tmp_path)
+    models = ModelStore(objects)
+    for version in (VERSION, "20250115100000"):
+        publish(models, "default", version, stump_forest(("a",)))
+    assert models.newest_versions() == {"default": "20250115100000"}
+    assert objects.asked == [
+        "folders models/",
+        "folders models/default/",
+        "exists models/default/20250115100000/manifest.json",
+    ]

@@ -1,25 +1,58 @@
-"""What every object store must do; the S3 implementation joins the fixture's list when it comes."""
+"""What every object store must do, asked of a folder, of moto and of a real S3 server alike."""
 
 from __future__ import annotations
 
 import errno
+import itertools
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from moto import mock_aws
 
 from contract.digests import digest_of
 from contract.errors import CorruptArtifact
-from store import local_objects
 from store.errors import ObjectExists, ObjectMissing, StoreUnavailable
 from store.local_objects import LocalObjectStore
 from store.objects import ObjectStore
+from store.s3_objects import S3ObjectStore, s3_client
+
+if TYPE_CHECKING:
+    from tests.seaweed import Seaweed
+
+PART_BYTES = 5 << 20
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(params=["folder", "moto", "s3"])
+def objects(request: pytest.FixtureRequest) -> ObjectStore:
+    made: ObjectStore = request.getfixturevalue(request.param)
+    return made
 
 
 @pytest.fixture
-def objects(tmp_path: Path) -> ObjectStore:
+def folder(tmp_path: Path) -> ObjectStore:
     return LocalObjectStore(tmp_path / "objects")
+
+
+@pytest.fixture
+def moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        client = s3_client()
+        client.create_bucket(Bucket="telltale")
+        yield S3ObjectStore(client, "telltale", "some/prefix/", part_bytes=PART_BYTES, patience=0)
+
+
+@pytest.fixture
+def s3(s3_server: Seaweed, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
+    for name, value in s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    bucket = s3_server.make_bucket(f"objects-{next(_numbers)}")
+    return S3ObjectStore(s3_client(), bucket, "some/prefix/", part_bytes=PART_BYTES, patience=2)
 
 
 def test_what_was_created_is_read_back(objects: ObjectStore) -> None:
@@ -45,7 +78,31 @@ def test_of_many_that_create_one_key_at_once_one_wins(objects: ObjectStore) -> N
         return True
 
     with ThreadPoolExecutor(8) as pool:
-        assert sum(pool.map(attempt, range(32))) == 1
+        won = list(pool.map(attempt, range(32)))
+    assert won.count(True) == 1
+    assert objects.read("prize") == str(won.index(True)).encode()
+
+
+def test_of_many_that_create_the_same_at_once_all_succeed(objects: ObjectStore) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: objects.create("same", b"content"), range(32)))
+    assert objects.read("same") == b"content"
+
+
+def test_more_bytes_than_belong_to_an_object_are_refused(objects: ObjectStore) -> None:
+    objects.create("a", b"12345")
+    assert objects.read("a", most_bytes=5) == b"12345"
+    with pytest.raises(CorruptArtifact, match="a has 5 bytes; at most 4 belong to it"):
+        objects.read("a", most_bytes=4)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x00" * 100_000, os.urandom(6 << 20)], ids=["0 B", "100 kB", "in parts"])
+def test_any_content_is_kept_as_it_is(objects: ObjectStore, data: bytes) -> None:
+    objects.create("a", data)
+    objects.create("a", data)
+    assert objects.read("a", digest=digest_of(data)) == data
+    with pytest.raises(ObjectExists):
+        objects.create("a", data + b"more")
 
 
 def test_a_missing_object_and_a_changed_one_are_told_apart(objects: ObjectStore) -> None:
@@ -61,9 +118,31 @@ def test_v1_is_not_v10(objects: ObjectStore) -> None:
     for key in ("m/v1/a", "m/v10/b", "m/v1/c"):
         objects.create(key, b"")
     assert list(objects.keys("m/v1/")) == ["m/v1/a", "m/v1/c"]
+    assert list(objects.keys("m/")) == ["m/v1/a", "m/v1/c", "m/v10/b"]
     assert list(objects.folders("m/")) == ["v1", "v10"]
     assert list(objects.keys("none/")) == []
     assert list(objects.folders("none/")) == []
+    assert not objects.exists("m/v1")
+    assert not objects.exists("m/v1/a.b")
+
+
+def test_keys_come_in_the_order_of_their_characters_whatever_they_are_kept_in(objects: ObjectStore) -> None:
+    """A server that keeps folders lists a/x before a-b/x."""
+    keys = ["a-b/x", "a.b/x", "a/x", "a/y", "a0", "ab"]
+    for key in reversed(keys):
+        objects.create(key, b"")
+    assert list(objects.keys("")) == keys
+    assert list(objects.folders("")) == ["a", "a-b", "a.b"]
+
+
+def test_thousands_of_keys_and_folders_are_listed(objects: ObjectStore) -> None:
+    """A page of S3's listing has 1,000."""
+    folders = [f"{number:05}" for number in range(1050)]
+    keys = [f"m/{name}/a" for name in folders]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: objects.create(key, b""), keys))
+    assert list(objects.keys("m/")) == keys
+    assert list(objects.folders("m/")) == folders
 
 
 def test_a_deleted_object_is_gone_and_deleting_it_again_is_fine(objects: ObjectStore) -> None:
@@ -73,11 +152,11 @@ def test_a_deleted_object_is_gone_and_deleting_it_again_is_fine(objects: ObjectS
     assert list(objects.keys("")) == []
 
 
-@pytest.mark.parametrize("key", ["", "/a", "a/", "../a", "a/../b", "a//b", ".tmp/a", "a b", "a\x00"])
-def test_a_key_that_could_leave_the_store_is_refused(objects: ObjectStore, key: str) -> None:
-    for act in (objects.read, objects.exists, objects.delete, lambda key: objects.create(key, b"")):
-        with pytest.raises(ValueError, match="key"):
-            act(key)
+def test_a_key_that_could_leave_the_store_is_refused(objects: ObjectStore) -> None:
+    for key in ("", "/a", "a/", "../a", "a/../b", "a//b", ".tmp/a", "a b", "a\x00"):
+        for act in (objects.read, objects.exists, objects.delete, lambda key: objects.create(key, b"")):
+            with pytest.raises(ValueError, match="key"):
+                act(key)
 
 
 def test_a_prefix_ends_with_a_slash(objects: ObjectStore) -> None:
@@ -92,7 +171,7 @@ def test_a_full_disk_is_unavailable_and_leaves_nothing(tmp_path: Path, monkeypat
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patched:
-        patched.setattr(local_objects.os, "fsync", full)
+        patched.setattr(os, "fsync", full)
         with pytest.raises(StoreUnavailable, match="disk is full") as caught:
             objects.create("a", b"1")
     assert caught.value.retry_after > 0
@@ -107,3 +186,9 @@ def test_half_written_files_of_a_killed_process_are_removed(tmp_path: Path) -> N
     assert list(objects.keys("")) == ["a"]
     objects.remove_temporary_files()
     assert not (tmp_path / ".tmp" / "half").exists()
+
+
+def test_who_only_reads_a_folder_writes_nothing_into_it(tmp_path: Path) -> None:
+    """A model store may be mounted read-only."""
+    assert not LocalObjectStore(tmp_path).exists("a")
+    assert list(tmp_path.iterdir()) == []
