@@ -76,6 +76,20 @@ GOALS = (
     Figure("rss_mb", "resident memory after 10,000 requests, one model, everything on, MB", Goal(150, at_most=True)),
 )
 
+FITTING = (
+    Figure(
+        "fit_ratio_to_sklearn",
+        "fitting 1,000,000 x 8, share of scikit-learn's time",
+        Goal(0.25, at_most=True),
+    ),
+    Figure("fit_seconds", "the same, s", Goal(2.0, at_most=True)),
+    Figure("fit_sklearn_seconds", "scikit-learn's own fit, s"),
+    Figure("training_1m_cpu_s", "a whole training on a window of 1,000,000 x 8, processor time of the trainer, s"),
+    Figure("trainer_peak_100k_mb", "a trainer's resident memory at most, window of 100,000 x 8, MB"),
+    Figure("trainer_peak_1m_mb", "the same, window of 1,000,000 x 8, MB"),
+    Figure("trainer_windows_held", "what a larger window takes of it, in windows", Goal(4.0, at_most=True)),
+)
+
 TRAINING = (
     Figure("score_p99_quiet_ms", "p99 of `/score` at 200 requests/s, nothing else, ms"),
     Figure("score_p99_training_ms", "the same while 100,000 x 8 are trained, ms"),
@@ -126,5 +140,5 @@ def verdict(figure: Figure, results: Mapping[str, float], why: Mapping[str, str]
 
 def missed(results: Mapping[str, float]) -> list[Figure]:
     """Return the figures whose goals are missed, in the page's order."""
-    figures = (*GOALS, *TRAINING)
+    figures = (*GOALS, *FITTING, *TRAINING)
     return [f for f in figures if f.goal and f.name in results and not f.goal.is_met(results[f.name])]

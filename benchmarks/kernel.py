@@ -60,7 +60,7 @@ def run(rounds: int = 9) -> dict[str, float]:
 def _subjects() -> tuple[IsolationForest, Scorer, Scorer]:
     """Return scikit-learn's forest and ours by the kernel and by numpy; all must give the same scores."""
     X = np.random.default_rng(0).normal(size=(TRAINING_ROWS, FEATURES)).round(6)
-    theirs = fit(X, Hyperparameters())
+    theirs = fit(X, Hyperparameters()).estimator
     forest = export(theirs, tuple(f"f{position}" for position in range(FEATURES)), training_digest="sha256:00")
     kernel, reference = scorer(forest), scorer(forest, kernel="numpy")
     expected = theirs.decision_function(X[:1000])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from benchmarks.figures import GOALS, SERVERS, TRAINING, Figure, verdict
+from benchmarks.figures import FITTING, GOALS, SERVERS, TRAINING, Figure, verdict
 from benchmarks.grpc_inference import is_by_cpu
 
 _MISSING = "-"
@@ -48,6 +48,16 @@ and body in two pieces may be answered the ordinary way: they have rows of their
 traces one request in a hundred (`benchmarks/configurations.py`). The peers are built as their own guides show
 (`benchmarks/peers/`), with their telemetry and request logs off.
 {_load_sentence(results)}
+## Training
+
+{_goals(FITTING, results)}
+
+Fitting is `trainer/fit.py` and `IsolationForest(contamination=0.05).fit(X)` in turn, in one thread on one core, by
+processor time; their estimators are the same to the last bit (`docs/decisions/0014-fitting.md`). The trainer is a real
+one on a PostgreSQL, an MLflow store and a folder of objects, with a model that took in twice the larger window before.
+A window is 8 features and a time stamp, 72 bytes a row; up to 64 MiB of what is held are batches kept for the next
+version.
+
 ## Scoring while a model is trained
 
 {_goals(TRAINING, results)}

@@ -6,7 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from benchmarks import batches, data_plane, grpc_inference, kernel, peer_rates, score_under_training, start_and_memory
+from benchmarks import (
+    batches,
+    data_plane,
+    fitting,
+    grpc_inference,
+    kernel,
+    peer_rates,
+    score_under_training,
+    start_and_memory,
+    trainer_memory,
+)
 from benchmarks.cores import on_core
 from benchmarks.load import LoadError
 from benchmarks.measuring import Plan
@@ -34,6 +44,15 @@ def _kernel(plan: Plan) -> dict[str, float]:
         return kernel.run(plan.rounds)
 
 
+def _fit(plan: Plan) -> dict[str, float]:
+    with on_core(plan.cores.server):
+        return fitting.run(min(plan.rounds, _TRAINING_ROUNDS), plan.say)
+
+
+def _trainer(plan: Plan) -> dict[str, float]:
+    return trainer_memory.run(min(plan.rounds, _TRAINING_ROUNDS), plan.cores.server, plan.say)
+
+
 def _training(plan: Plan) -> dict[str, float]:
     return score_under_training.run(min(plan.rounds, _TRAINING_ROUNDS))
 
@@ -46,5 +65,7 @@ PARTS = (
     Part("start", "time to the first answer", start_and_memory.start),
     Part("memory", "resident memory after 10,000 requests", start_and_memory.memory),
     *(Part(peer.name, f"against {peer.title}", partial(peer_rates.run, peer=peer)) for peer in PEERS),
+    Part("fit", "fitting 1,000,000 rows, against scikit-learn", _fit),
+    Part("trainer", "a trainer's memory at a window of 1,000,000 rows", _trainer),
     Part("training", "`/score` while a model is trained", _training),
 )

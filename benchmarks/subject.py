@@ -61,7 +61,7 @@ def make_subject(folder: Path) -> Subject:
     """Fit the forest and write it into ``folder``, which is empty."""
     X = np.random.default_rng(0).normal(size=(_TRAINING_ROWS, FEATURES)).round(6)
     names = tuple(f"f{position}" for position in range(FEATURES))
-    trained = fit(X, Hyperparameters())
+    trained = fit(X, Hyperparameters()).estimator
     training_digest = digest_of(X.tobytes())
     forest = export(trained, names, training_digest=training_digest)
     models = ModelStore(LocalObjectStore(folder / "store"))

@@ -13,21 +13,24 @@ _BINS = 20
 
 def baseline(dataset: Dataset) -> dict[str, object]:
     """Return mean, standard deviation, quantiles and a histogram of every feature, as JSON takes it."""
-    quantiles = np.quantile(dataset.X, QUANTILES, axis=0)
-    edges = np.quantile(dataset.X, np.linspace(0, 1, _BINS + 1), axis=0)
     features = {
-        name: {
-            "mean": float(np.mean(column)),
-            "std": float(np.std(column)),
-            "quantiles": {f"{q:g}": float(value) for q, value in zip(QUANTILES, quantiles[:, i], strict=True)},
-            "histogram": _histogram(column, np.unique(edges[:, i])),
-        }
-        for i, (name, column) in enumerate(zip(dataset.feature_names, dataset.X.T, strict=True))
+        name: _described(np.sort(column)) for name, column in zip(dataset.feature_names, dataset.X.T, strict=True)
     }
     return {"records": len(dataset), "training_digest": dataset.digest, "features": features}
 
 
-def _histogram(column: NDArray[np.float64], edges: NDArray[np.float64]) -> dict[str, list[float]]:
+def _described(ascending: NDArray[np.float64]) -> dict[str, object]:
+    """Describe one feature's values: sorted once, for the quantiles and for the bins."""
+    quantiles, edges = np.split(np.quantile(ascending, [*QUANTILES, *np.linspace(0, 1, _BINS + 1)]), [len(QUANTILES)])
+    return {
+        "mean": float(np.mean(ascending)),
+        "std": float(np.std(ascending)),
+        "quantiles": {f"{q:g}": float(value) for q, value in zip(QUANTILES, quantiles, strict=True)},
+        "histogram": _histogram(ascending, np.unique(edges)),
+    }
+
+
+def _histogram(ascending: NDArray[np.float64], edges: NDArray[np.float64]) -> dict[str, list[float]]:
     """Return how many values lie in each bin; the bins' edges are quantiles, so that no bin is empty to begin with.
 
     Bins of equal width would need a range that doubles can divide, which huge or nearly equal values do not have. A
@@ -35,6 +38,7 @@ def _histogram(column: NDArray[np.float64], edges: NDArray[np.float64]) -> dict[
     varies has one bin without width.
     """
     if len(edges) == 1:
-        return {"edges": [float(edges[0])] * 2, "counts": [len(column)]}
-    place = np.clip(np.searchsorted(edges, column, side="right") - 1, 0, len(edges) - 2)
-    return {"edges": edges.tolist(), "counts": np.bincount(place, minlength=len(edges) - 1).tolist()}
+        return {"edges": [float(edges[0])] * 2, "counts": [len(ascending)]}
+    inner = np.searchsorted(ascending, edges[1:-1], side="left")
+    counts = np.diff(np.concatenate([[0], inner, [len(ascending)]]))
+    return {"edges": edges.tolist(), "counts": counts.tolist()}

@@ -93,18 +93,16 @@ def feature_ranges(dataset: Dataset, scores: NDArray[np.float64], title: str) ->
         f", {len(columns)} of {X.shape[1]}: where flagged records stand out most" if len(columns) < X.shape[1] else ""
     )
     figure, (axes,) = _figure(f"{title}: feature ranges{some}", height=1.8 + 0.36 * len(columns))
-    X = X[:, columns]
-    low, high = np.quantile(X, 0.05, axis=0), np.quantile(X, 0.95, axis=0)
+    low, high, *inner = _quantiles(X, (0.05, 0.95, 0.01, 0.25, 0.5, 0.75, 0.99), columns)
     rows = np.arange(len(columns))
-    p1, p25, p50, p75, p99 = (_scaled(np.quantile(X, q, axis=0), low, high) for q in (0.01, 0.25, 0.5, 0.75, 0.99))
+    p1, p25, p50, p75, p99 = (_scaled(quantile, low, high) for quantile in inner)
     axes.barh(rows, p99 - p1, left=p1, height=0.5, color=_PALE, label="98 % of all records")
     axes.barh(rows, p75 - p25, left=p25, height=0.5, color=_QUIET, label="half of them")
     axes.scatter(p50, rows, marker="|", s=120, color=_INK, linewidths=1.5, label="median")
     shown = _thinned(np.flatnonzero(flagged), max(20, _MOST_POINTS // len(columns) // 2))
     beside = np.random.default_rng(0).uniform(-0.2, 0.2, size=(len(shown), 1)) + rows
-    axes.scatter(
-        _scaled(X[shown], low, high), beside, s=14, color=_FLAG, linewidths=0, alpha=0.6, label="flagged records"
-    )
+    places = _scaled(X[np.ix_(shown, columns)], low, high)
+    axes.scatter(places, beside, s=14, color=_FLAG, linewidths=0, alpha=0.6, label="flagged records")
     names = [_short(dataset.feature_names[column]) for column in columns]
     axes.set_yticks(rows, [f"{name}   {a:.4g} … {b:.4g}" for name, a, b in zip(names, low, high, strict=True)])
     axes.set_ylim(len(columns) - 0.4, -0.6)
@@ -120,12 +118,17 @@ def _telling(X: NDArray[np.float64], flagged: NDArray[np.bool_]) -> NDArray[np.i
     """Return the columns to show, in their order: all, or those in which flagged rows lie farthest from the middle."""
     if X.shape[1] <= _MOST_FEATURES:
         return np.arange(X.shape[1])
-    low, middle, high = np.quantile(X, [0.05, 0.5, 0.95], axis=0)
+    low, middle, high = _quantiles(X, (0.05, 0.5, 0.95), np.arange(X.shape[1]))
     away = (
         np.median(np.abs(_scaled(X[flagged], low, high) - _scaled(middle, low, high)), axis=0) if flagged.any() else 0
     )
     order = np.argsort(-(away + np.zeros(X.shape[1])), kind="stable")
     return np.sort(order[:_MOST_FEATURES])
+
+
+def _quantiles(X: NDArray[np.float64], q: tuple[float, ...], columns: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return quantiles of some columns, shape ``(len(q), len(columns))``, with a copy of one column at a time."""
+    return np.stack([np.quantile(X[:, column], q) for column in columns], axis=1)
 
 
 def _scaled(values: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:

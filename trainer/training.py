@@ -25,7 +25,8 @@ from trainer.export import export
 from trainer.fit import Hyperparameters, fit, seed_of
 from trainer.plots import render
 from trainer.probe import probe_rows
-from trainer.tracking import RegisteredRun, RunRecord, Tracking
+from trainer.run_record import RegisteredRun, RunRecord
+from trainer.tracking import Tracking
 from trainer.window import Window, WindowReader
 
 _log = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class Training:
         with self.attempts.held(batch_id) as still_alone:
             row = self.log.get(batch_id)
             if row.state == "done":
+                self._published(row)  # if we were overtaken, what we had begun is still there, and nobody's
                 return
             self.log.start_training(batch_id)
             manifest = self._published(row) or self._publish(row, still_alone)
@@ -86,7 +88,7 @@ class Training:
         return manifest
 
     def _publish(self, row: BatchRow, still_alone: Check) -> Manifest:
-        self.tracking.forget_attempts(row.model, row.id)
+        self.tracking.forget_attempts(row.model, row.id, still_alone=still_alone)
         manifest = self._make(row, still_alone)
         still_alone()
         try:
@@ -106,22 +108,23 @@ class Training:
         window = self.windows.read(row)
         dataset = window.dataset
         parameters = Hyperparameters(self.n_estimators, self.contamination, seed_of(row.model, row.version))
-        estimator = fit(dataset.X, parameters)
-        forest = export(estimator, dataset.feature_names, training_digest=dataset.digest)
+        fitted = fit(dataset.X, parameters)
+        forest = export(fitted.estimator, dataset.feature_names, training_digest=dataset.digest)
         data = encode_forest(forest)
         stored = self.models.put_forest(row.model, row.version, data)
         rows = probe_rows(forest, dataset.X, parameters.seed)
-        probe = self.models.put_probe(row.model, row.version, encode_probe(rows, estimator.decision_function(rows)))
-        scores = estimator.decision_function(dataset.X)
-        evaluation = evaluate(scores, dataset, parameters, min_records=self.min_holdout_records)
-        plots = render(dataset, scores, f"{row.model} {row.version}")
+        # scikit-learn's own numbers: the gate holds the kernel against them.
+        expected = fitted.estimator.decision_function(rows)
+        probe = self.models.put_probe(row.model, row.version, encode_probe(rows, expected))
+        evaluation = evaluate(fitted.scores, dataset, parameters, min_records=self.min_holdout_records)
+        plots = render(dataset, fitted.scores, f"{row.model} {row.version}")
         still_alone()
         run = self.tracking.record(
             RunRecord(
                 model=row.model,
                 version=row.version,
                 batch_id=row.id,
-                forest=estimator,
+                forest=fitted.estimator,
                 dataset=dataset,
                 params=_params(parameters, window),
                 metrics=evaluation.metrics,

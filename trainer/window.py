@@ -1,27 +1,26 @@
 """Reading the window that a version is trained on: its own batch and those before it, within bounds.
 
-Batches never change, so those that were read last are kept in memory: a fleet that sends one record at a time makes
-every version's window from many small batches, nearly all of them the same as the last time.
+However much a model has taken in, what is read and held is the window, and a batch on top. Batches never change, so
+some stay in memory: a fleet that sends one record at a time makes every version's window from many small batches,
+nearly all of them the same as the last time.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
-from contract.columns import Batch
 from contract.errors import CorruptArtifact
 from store.errors import ObjectMissing
 from store.ingest_log import BatchRow, IngestLog
-from trainer.dataset import Dataset, join
+from trainer.dataset import Dataset, Rows, join, rows_of
 from trainer.errors import UntrainableBatch
 
 _log = logging.getLogger(__name__)
 
 _CACHE_BYTES = 64 * 1024 * 1024
-# What a record takes beside its features: its time stamp and, mostly, the string of its vehicle.
-_RECORD_BYTES = 128
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,7 @@ class WindowReader:
     def __init__(self, log: IngestLog, bounds: Bounds) -> None:
         self._log = log
         self._bounds = bounds
-        self._cache: OrderedDict[str, Batch] = OrderedDict()
-        self._cached_bytes = 0
+        self._cache = BatchCache(_CACHE_BYTES)
 
     def read(self, row: BatchRow) -> Window:
         """Return the window of the version that ``row`` becomes.
@@ -70,26 +68,58 @@ class WindowReader:
         except (CorruptArtifact, ObjectMissing) as damage:
             raise UntrainableBatch(f"the batch cannot be read: {damage}") from damage
         records = max(1, min(self._bounds.records, self._bounds.values // newest.X.shape[1]))
-        chosen, warnings = [newest], list[str]()
-        for earlier in self._log.window(row, records=records, batches=self._bounds.batches)[1:]:
+        chosen = self._log.window(row, records=records, batches=self._bounds.batches)
+        capacity = sum(batch.record_count for batch in chosen)
+        warnings: list[str] = []
+        dataset = join(chain((newest,), self._earlier(chosen, warnings)), records=records, capacity=capacity)
+        self._cache.add(row.id, newest, wanted={batch.id for batch in chosen})
+        return Window(dataset, len(chosen) - len(warnings), warnings)
+
+    def _earlier(self, chosen: Sequence[BatchRow], warnings: list[str]) -> Iterator[Rows]:
+        """Yield all but the first batch; ``warnings`` grows by those that are left out."""
+        row, wanted = chosen[0], {batch.id for batch in chosen}
+        for earlier in chosen[1:]:
             try:
-                chosen.append(self._read(earlier))
+                rows = self._read(earlier)
             except (CorruptArtifact, ObjectMissing) as damage:
                 _log.error("an earlier batch is left out of the window of %s %s: %s", row.model, row.version, damage)
                 warnings.append(f"the batch of version {earlier.version} cannot be read and was left out")
-        return Window(join(chosen, records=records), len(chosen), warnings)
+                continue
+            self._cache.add(earlier.id, rows, wanted=wanted)
+            yield rows
 
-    def _read(self, row: BatchRow) -> Batch:
-        batch = self._cache.pop(row.id, None)
-        if batch is None:
-            batch = self._log.read(row)
-            self._cached_bytes += _size(batch)
-        self._cache[row.id] = batch
-        while self._cached_bytes > _CACHE_BYTES and len(self._cache) > 1:
-            _, oldest = self._cache.popitem(last=False)
-            self._cached_bytes -= _size(oldest)
-        return batch
+    def _read(self, row: BatchRow) -> Rows:
+        held = self._cache.get(row.id)
+        return held if held is not None else rows_of(self._log.read(row))
 
 
-def _size(batch: Batch) -> int:
-    return batch.X.nbytes + _RECORD_BYTES * len(batch)
+class BatchCache:
+    """Holds batches of up to ``limit`` bytes by their ids.
+
+    What the window that is read has is never dropped for more of the same window: read in the same order each time, a
+    window larger than the limit would find each batch gone right before it comes to it.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._bytes = 0
+        self._batches: dict[str, Rows] = {}
+
+    def get(self, batch_id: str) -> Rows | None:
+        """Return a batch that is held, which counts as used; None if it is not."""
+        rows = self._batches.pop(batch_id, None)
+        if rows is not None:
+            self._batches[batch_id] = rows
+        return rows
+
+    def add(self, batch_id: str, rows: Rows, *, wanted: Collection[str]) -> None:
+        """Hold a batch if there is room beside those ``wanted``; of the others the longest unused go."""
+        if batch_id in self._batches or rows.nbytes > self._limit:
+            return
+        while self._bytes + rows.nbytes > self._limit:
+            unused = next((held for held in self._batches if held not in wanted), None)
+            if unused is None:
+                return
+            self._bytes -= self._batches.pop(unused).nbytes
+        self._batches[batch_id] = rows
+        self._bytes += rows.nbytes

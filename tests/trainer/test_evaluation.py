@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tests.trainer.conftest import batch
 from trainer.baseline import baseline
-from trainer.dataset import Dataset, join
+from trainer.dataset import Dataset, join, rows_of
 from trainer.evaluation import evaluate, rank_correlation
 from trainer.export import export
 from trainer.fit import Hyperparameters, fit
@@ -23,7 +23,7 @@ FEW_TREES = Hyperparameters(n_estimators=10)
 
 
 def dataset(X: NDArray[np.float64]) -> Dataset:
-    return join([batch(X)], records=100_000)
+    return join([rows_of(batch(X))], records=100_000, capacity=len(X))
 
 
 AWKWARD = [
@@ -42,12 +42,11 @@ def test_every_dataset_can_be_evaluated_described_and_drawn(X: NDArray[np.float6
     data = dataset(X)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        forest = fit(data.X, FEW_TREES)
-        scores = forest.decision_function(data.X)
-        evaluation = evaluate(scores, data, FEW_TREES)
+        fitted = fit(data.X, FEW_TREES)
+        evaluation = evaluate(fitted.scores, data, FEW_TREES)
         described = baseline(data)
-        plots = render(data, scores, "default 20240115100000")
-        rows = probe_rows(export(forest, data.feature_names, training_digest=data.digest), data.X, 1)
+        plots = render(data, fitted.scores, "default 20240115100000")
+        rows = probe_rows(export(fitted.estimator, data.feature_names, training_digest=data.digest), data.X, 1)
     assert all(np.isfinite(value) for value in evaluation.metrics.values())
     assert json.loads(json.dumps(described, allow_nan=False)) == described
     assert all(png.startswith(b"\x89PNG") for png in plots.values())
@@ -58,7 +57,7 @@ def test_every_dataset_can_be_evaluated_described_and_drawn(X: NDArray[np.float6
 
 def test_too_few_records_are_not_evaluated_and_a_warning_says_so() -> None:
     data = dataset(np.random.default_rng(0).normal(size=(19, 2)))
-    evaluation = evaluate(fit(data.X, FEW_TREES).decision_function(data.X), data, FEW_TREES)
+    evaluation = evaluate(fit(data.X, FEW_TREES).scores, data, FEW_TREES)
     assert not any(name.startswith("holdout") for name in evaluation.metrics)
     assert "19 records are too few" in evaluation.warnings[0]
 
@@ -67,8 +66,7 @@ def test_the_newest_fifth_is_held_out() -> None:
     X = np.random.default_rng(0).normal(size=(100, 2))
     X[80:] += 40  # the fleet changes in the newest fifth, which only a held-out part can show
     data = dataset(X)
-    forest = fit(data.X, FEW_TREES)
-    metrics = evaluate(forest.decision_function(data.X), data, FEW_TREES).metrics
+    metrics = evaluate(fit(data.X, FEW_TREES).scores, data, FEW_TREES).metrics
     assert metrics["holdout_flag_rate"] == 1.0
     assert metrics["training_flag_rate"] <= 0.06
 
@@ -93,7 +91,7 @@ def test_a_histogram_counts_every_record_once(numbers: list[float]) -> None:
 
 def test_probe_rows_stand_on_thresholds_of_their_own_feature() -> None:
     X = np.random.default_rng(0).normal(size=(200, 3)) * [1.0, 1e3, 1e6]
-    forest = export(fit(X, FEW_TREES), ("a", "b", "c"), training_digest="")
+    forest = export(fit(X, FEW_TREES).estimator, ("a", "b", "c"), training_digest="")
     rows = probe_rows(forest, X, 5)
     assert len(rows) == MOST_ROWS
     for column in range(3):
