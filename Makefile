@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.12 python3 python3.13 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help run test smoke check format bench fuzz soak durability env-example lock clean
+.PHONY: help run test smoke check format bench fuzz soak durability chaos env-example lock images test-images kind-up test-kind clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1mmake %-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,7 +23,23 @@ run: $(VENV)/.standalone ## Start Telltale on this machine: http://127.0.0.1:800
 	@exec $(BIN)/telltale serve $(ARGS)
 
 test: $(VENV)/.dev ## Run the tests (real PostgreSQL and MLflow, temporary folders, free ports)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -m "not images and not kind" $(ARGS)
+
+images: ## Build telltale/predictor and telltale/trainer with Docker (docs/images.md)
+	@images/build predictor
+	@images/build trainer
+
+test-images: $(VENV)/.dev ## Build the images and run them as containers
+	@$(BIN)/python -m pytest tests/images $(ARGS)
+
+# On a machine that can pull images any cluster will do that has what docs/kserve.md lists.
+LAB ?= ../shared/lab/lab
+kind-up: ## Start a kind cluster with KServe and a Gateway: eval "$(make kind-up)"
+	@if [ -x $(LAB) ]; then $(LAB) kind-up; else \
+		echo "there is no $(LAB): make a cluster with what docs/kserve.md lists, and set KUBECONFIG" >&2; exit 1; fi
+
+test-kind: $(VENV)/.dev ## Run the predictor's image under KServe in the cluster of KUBECONFIG
+	@$(BIN)/python -m pytest tests/cluster $(ARGS)
 
 smoke: $(VENV)/.standalone ## Start with `make run` from nothing, ask what the README asks, stop with two signals
 	@.ci/smoke
@@ -32,6 +48,7 @@ check: $(VENV)/.dev ## Lint, types, layers, and what is generated is what is com
 	@echo "==> ruff"; $(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@echo "==> mypy --strict"; $(BIN)/mypy
 	@echo "==> import-linter"; $(BIN)/lint-imports
+	@echo "==> hadolint"; $(BIN)/hadolint Dockerfile.*
 	@echo "==> .env.example"; $(BIN)/python -m standalone.env_example --check .env.example
 
 format: $(VENV)/.dev ## Let ruff fix and format what it can
@@ -49,6 +66,9 @@ soak: $(VENV)/.dev ## Send a server millions of requests of every kind and watch
 durability: $(VENV)/.dev ## Kill a loaded server 50 times with SIGKILL and count what was lost
 	@$(BIN)/python -m benchmarks.durability $(ARGS)
 
+chaos: $(VENV)/.dev ## Kill trainer, MLflow, PostgreSQL and S3 during 20 trainings each and count what was lost
+	@$(BIN)/python -m chaos $(ARGS)
+
 env-example: $(VENV)/.dev ## Write .env.example from the settings classes
 	@$(BIN)/python -m standalone.env_example > .env.example
 
@@ -60,6 +80,7 @@ lock: $(UV) ## Renew requirements/*.txt (UPGRADE=1 takes newer versions)
 	@for extra in $(EXTRAS); do \
 		echo "$(COMPILE) --extra $$extra -c requirements/dev.txt -o requirements/$$extra.txt"; \
 		$(COMPILE) --extra $$extra -c requirements/dev.txt -o requirements/$$extra.txt; done
+	$(subst pyproject.toml,images/tools.in,$(COMPILE)) $(if $(UPGRADE),--upgrade) -o images/tools.txt
 
 clean: ## Remove what make built (not your data in .telltale/)
 	rm -rf $(VENV) $(TOOLS) build *.egg-info scoring/_kernel*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
