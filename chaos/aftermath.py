@@ -129,7 +129,10 @@ def _whole(places: Places, key: tuple[str, str], row: BatchRow | None, registere
 
 def _ask(url: str, key: tuple[str, str]) -> None:
     record = {"vehicle_id": "x", "timestamp": "2026-01-15T10:00:00Z", "feature_vector": [0.0] * FEATURES}
-    answer = httpx.post(f"{url}/score", json=record | {"model": key[0], "model_version": key[1]}, timeout=30)
+    try:
+        answer = httpx.post(f"{url}/score", json=record | {"model": key[0], "model_version": key[1]}, timeout=30)
+    except httpx.TransportError as error:
+        raise _Half(f"/score does not answer: {error}") from error
     if not answer.is_success:
         raise _Half(f"/score answers {answer.status_code}: {answer.text[:200]}")
 
