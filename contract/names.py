@@ -24,6 +24,10 @@ TAG_TRAINING_DIGEST = "telltale.training_digest"
 TAG_RECORDS = "telltale.training_records"
 TAG_GATE = "telltale.gate"
 TAG_GATE_REASON = "telltale.gate_reason"
+# Set by people on a version or a run: "true" keeps it from garbage collection.
+TAG_KEEP = "telltale.keep"
+# Set on the run of a version that was removed from the model store: since when.
+TAG_COLLECTED = "telltale.collected"
 
 
 def is_model_name(text: str) -> bool:

@@ -12,8 +12,12 @@ _COMMANDS = {
     "serve": ("standalone.commands:serve_command", "Start Telltale on this machine."),
     "simulate": ("standalone.simulate:simulate_command", "Drive a running Telltale with a plausible fleet."),
     "score-csv": ("standalone.score_csv:score_csv_command", "Train on a CSV file, score it and plot it."),
+    "jobs": ("standalone.jobs:jobs_command", "List training jobs; show, retry or cancel them."),
     "token": ("standalone.commands:token_command", "Make a token for a server with a shared secret."),
+    "gc": ("standalone.collect_garbage:gc_command", "Remove batches, versions and runs that nobody needs."),
     "mlflow": ("standalone.commands:mlflow_command", "Open the MLflow UI on the same store."),
+    "mlflow-server": ("standalone.mlflow_server:mlflow_server_command", "Run MLflow's server as it is deployed."),
+    "prepare": ("standalone.prepare:prepare_command", "Make databases, schema and bucket of a deployment."),
 }
 
 

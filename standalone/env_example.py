@@ -9,6 +9,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
@@ -16,6 +17,7 @@ from pydantic_settings import BaseSettings
 from predictor.settings import PredictorSettings
 from standalone.controller_main import ControllerSettings
 from standalone.settings import StandaloneSettings
+from trainer.retention.settings import RetentionSettings
 from trainer.settings import TrainerSettings
 
 _COMPONENTS: tuple[tuple[str, type[BaseSettings]], ...] = (
@@ -23,6 +25,7 @@ _COMPONENTS: tuple[tuple[str, type[BaseSettings]], ...] = (
     ("predictor", PredictorSettings),
     ("trainer", TrainerSettings),
     ("controller of one machine", ControllerSettings),
+    ("telltale gc", RetentionSettings),
 )
 _HEAD = "# Every setting, with its default. Written by `make env-example`; `make check` compares.\n"
 
@@ -45,6 +48,8 @@ def rendered() -> str:
 
 def _variable(settings: type[BaseSettings], name: str, field: FieldInfo) -> str:
     alias = field.validation_alias or field.alias
+    if isinstance(alias, AliasChoices):
+        return str(alias.choices[0])
     return str(alias) if alias else f"{settings.model_config.get('env_prefix', '')}{name}".upper()
 
 
