@@ -2,6 +2,7 @@
 
 RegistryError
 ├── MlflowUnavailable    MLflow does not answer for now: change nothing and try again
+│   └── MlflowForbidden  MLflow does not let us in: the same, until a person mends the account
 └── NotRegistered        MLflow has no such model or version (any more)
 """
 
@@ -14,6 +15,10 @@ class RegistryError(Exception):
 
 class MlflowUnavailable(RegistryError):
     """MLflow does not answer for now."""
+
+
+class MlflowForbidden(MlflowUnavailable):
+    """MLflow does not know our account, or it may not do this."""
 
 
 class NotRegistered(RegistryError):

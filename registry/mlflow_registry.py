@@ -15,7 +15,19 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from contract.names import CHAMPION_ALIAS, TAG_DIGEST, TAG_GATE, TAG_GATE_REASON, TAG_VERSION
-from registry.errors import MlflowUnavailable, NotRegistered
+from registry.errors import MlflowForbidden, MlflowUnavailable, NotRegistered
+
+# How MLflow's client calls a server: it reads these variables, and whoever composes a process sets them where they are
+# not set. Left alone it waits two minutes for an answer and tries seven times; what we call is looked at again anyway.
+CLIENT_ENVIRONMENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+
+_WHAT_TO_DO = {
+    "UNAUTHENTICATED": "it does not know us: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to an account of"
+    " the registry's own",
+    "PERMISSION_DENIED": "the account of MLFLOW_TRACKING_USERNAME may not do this: an administrator of MLflow has to"
+    " give it the role telltale-registry",
+}
+_WHAT_TO_DO["CUSTOMER_UNAUTHORIZED"] = _WHAT_TO_DO["UNAUTHENTICATED"]
 
 
 @dataclass(frozen=True)
@@ -60,8 +72,13 @@ class MlflowRegistry:
 
     def by_number(self, model: str, number: str) -> Registered:
         """Return a version by MLflow's number; NotRegistered if there is none."""
-        with _mlflow_errors():
-            return _registered(self._client.get_model_version(model, number))
+        try:
+            with _mlflow_errors():
+                return _registered(self._client.get_model_version(model, number))
+        except MlflowForbidden:
+            with _mlflow_errors():  # a server says the same of a model that is not there, unless asked for the model
+                self._client.get_registered_model(model)
+            raise
 
     def by_id(self, model: str, version: str) -> Registered | None:
         """Return a version by our id, or None if MLflow has none."""
@@ -95,4 +112,6 @@ def _mlflow_errors() -> Iterator[None]:
     except MlflowException as error:
         if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
             raise NotRegistered(f"MLflow: {error.message}") from error
+        if what_to_do := _WHAT_TO_DO.get(str(error.error_code)):
+            raise MlflowForbidden(f"MLflow: {what_to_do}") from error
         raise MlflowUnavailable(f"MLflow: {error.error_code}: {error.message}") from error

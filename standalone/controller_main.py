@@ -56,11 +56,10 @@ def main() -> None:
     os.environ.update({name: value for name, value in CLIENT_ENVIRONMENT.items() if name not in os.environ})
     os.nice(_NICENESS)
     look = threading.Event()
-    stopping = threading.Event()
+    stopping: list[bool] = []
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        stopping.set()
-        look.set()
+        stopping.append(True)  # no event, whose lock this very thread may hold: it waits for the next look
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
@@ -70,10 +69,10 @@ def main() -> None:
     notifications = Notifications(settings.database_url, BATCHES_CHANNEL, lambda _: look.set())
     notifications.start()
     _log.info("controller ready")
-    while not stopping.is_set():
+    while not stopping:
         look.wait(settings.look_seconds)
         look.clear()
-        if not stopping.is_set():
+        if not stopping:
             _reconcile(controller)
     notifications.stop()
     postgres.close()

@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings
 
 from predictor.settings import PredictorSettings
 from standalone.controller_main import ControllerSettings
+from standalone.mlflow_settings import MlflowServerSettings
 from standalone.settings import StandaloneSettings
 from trainer.retention.settings import RetentionSettings
 from trainer.settings import TrainerSettings
@@ -26,6 +27,7 @@ _COMPONENTS: tuple[tuple[str, type[BaseSettings]], ...] = (
     ("trainer", TrainerSettings),
     ("controller of one machine", ControllerSettings),
     ("telltale gc", RetentionSettings),
+    ("telltale mlflow-server", MlflowServerSettings),
 )
 _HEAD = "# Every setting, with its default. Written by `make env-example`; `make check` compares.\n"
 

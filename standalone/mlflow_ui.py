@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from standalone.child import start_child
 from standalone.data_folder import DataFolder
-from standalone.errors import DataFolderInUse, NotAllowed, StandaloneError
+from standalone.errors import DataFolderInUse, NotAllowed
 from standalone.serve import database, listen
+from standalone.server_process import run_until_signalled
 from standalone.settings import StandaloneSettings, parts_environment
 from store.migrate import making_mlflow_tables, sqlalchemy_url
 
@@ -33,7 +31,8 @@ def run_ui(settings: StandaloneSettings, port: int, report: Callable[[str], None
         raise NotAllowed("MLFLOW_TRACKING_URI names a server, which has its own UI: open it there, or unset it")
     data = DataFolder(settings.data)
     with _database_url(settings, data, report) as url:
-        env = parts_environment(data.path, url, sqlalchemy_url(url)) | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        env = parts_environment(settings, data.path, url, sqlalchemy_url(url))
+        env["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
         command = [
             sys.executable,
             "-m",
@@ -51,25 +50,7 @@ def run_ui(settings: StandaloneSettings, port: int, report: Callable[[str], None
         command += ["--serve-artifacts"]
         command += ["--artifacts-destination", env["TELLTALE_MLFLOW_ARTIFACT_ROOT"]]
         report(f"MLflow's UI will be at http://127.0.0.1:{port} in a few seconds; Ctrl-C ends it")
-        _run_until_signalled(command, env)
-
-
-def _run_until_signalled(command: list[str], env: dict[str, str]) -> None:
-    """Run a server until it ends or we get SIGINT or SIGTERM, and leave none of its processes behind."""
-    stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: stopping.set())
-    # In a session of its own, so that its workers, which do not all listen to it, can be ended with it.
-    process = start_child(command, output=None, env=env, own_session=True)
-    try:
-        while process.poll() is None and not stopping.wait(0.2):
-            pass
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        code = process.wait()
-    if not stopping.is_set():
-        raise StandaloneError(f"MLflow's server ended with exit code {code}; its words are above")
+        run_until_signalled("MLflow's server", command, env)
 
 
 @contextmanager

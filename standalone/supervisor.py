@@ -30,6 +30,7 @@ _HEALTHY_SECONDS = 60.0
 _LARGEST_LOG = 32 * 1024 * 1024
 # Looks between two looks at the logs: a minute.
 _LOG_LOOKS = 300
+_LOOK_SECONDS = 0.2
 
 
 @dataclass
@@ -102,7 +103,8 @@ class Supervisor:
             signal.signal(number, self._ask_to_stop)
 
     def _ask_to_stop(self, _number: int, _frame: FrameType | None) -> None:
-        self.stopping.set()
+        if not self.stopping.is_set():
+            self.stopping.set()
 
     def start(self, part: Part) -> None:
         """Start a part and keep it running from now on."""
@@ -112,7 +114,9 @@ class Supervisor:
     def run(self, look_after: Iterable[Callable[[], None]] = ()) -> None:
         """Keep everything running until asked to stop; ``look_after`` is called at every look too."""
         looks = 0
-        while not self.stopping.wait(0.2):
+        while not self.stopping.is_set():
+            # Not the event's wait: a signal that meets its lock held by this very thread would wait for it for good.
+            time.sleep(_LOOK_SECONDS)
             looks += 1
             if looks % _LOG_LOOKS == 0:
                 for part in self.parts:

@@ -1,85 +1,49 @@
 """What a training run leaves in MLflow: the run with its plots, and the registered model version.
 
 A version is registered once for each batch. An attempt that was lost leaves a run, perhaps a version; the next attempt
-forgets both before it makes its own, so there are never two.
+forgets both before it makes its own, so there are never two. For that MLflow's client must not try calls again by
+itself (`python -m trainer` tells it so): a call whose answer was lost may have had its effect.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
+import logging
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import joblib
-import mlflow.pyfunc
-import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Dataset as MlflowDataset
-from mlflow.entities import DatasetInput, Metric, Param, RunTag
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
-from mlflow.types import ColSpec, DataType, Schema
-from sklearn.ensemble import IsolationForest
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from contract.names import (
-    CANDIDATE_ALIAS,
-    TAG_BATCH,
-    TAG_DIGEST,
-    TAG_RECORDS,
-    TAG_TRAINING_DIGEST,
-    TAG_VERSION,
+from contract.names import CANDIDATE_ALIAS, TAG_BATCH, TAG_VERSION
+from trainer.attempt import Check
+from trainer.errors import TrackingForbidden, TrackingRefused, TrackingUnavailable
+from trainer.run_artifacts import write_artifacts
+from trainer.run_record import (
+    MODEL_PATH,
+    RegisteredRun,
+    RunRecord,
+    experiment_tags,
+    model_note,
+    run_tags,
+    version_note,
+    version_tags,
 )
-from trainer import notebook_model
-from trainer.dataset import Dataset
-from trainer.errors import TrackingRefused, TrackingUnavailable
+from trainer.tracking_errors import mlflow_errors
 
-_EXAMPLE_ROWS = 5
+_log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class RunRecord:
-    """Everything that one training run has to tell.
-
-    Args:
-        model, version, batch_id: what was trained, and why.
-        forest: the fitted estimator.
-        dataset: the rows it was fitted to.
-        params: what it was fitted with.
-        metrics: of the evaluation.
-        plots: PNG files by name.
-        baseline: the features' distributions.
-        digest: the artefact digest of the forest file.
-        warnings: for people.
-
-    """
-
-    model: str
-    version: str
-    batch_id: str
-    forest: IsolationForest
-    dataset: Dataset
-    params: dict[str, str]
-    metrics: dict[str, float]
-    plots: dict[str, bytes]
-    baseline: dict[str, object]
-    digest: str
-    warnings: list[str] = field(default_factory=list)
+_MISSING = (ErrorCode.Name(RESOURCE_DOES_NOT_EXIST), "INVALID_PARAMETER_VALUE")
+_EXISTS = ErrorCode.Name(RESOURCE_ALREADY_EXISTS)
 
 
-@dataclass(frozen=True)
-class RegisteredRun:
-    """A finished run's id and the MLflow number of the version that it registered."""
-
-    run_id: str
-    number: str
+def is_server(tracking_uri: str) -> bool:
+    """Tell whether a tracking URI names an MLflow server, which keeps artefacts itself, and not a database."""
+    return tracking_uri.startswith(("http://", "https://"))
 
 
 class Tracking:
@@ -87,38 +51,59 @@ class Tracking:
 
     Args:
         tracking_uri: a server's URL or a database's, as MLflow takes it.
-        artifact_root: folder for the artefacts of models that are trained for the first time.
+        artifact_root: folder for the artefacts of models that are trained for the first time; a server has its own
+            place for them.
 
     """
 
     def __init__(self, tracking_uri: str, artifact_root: Path) -> None:
-        self._artifact_root = artifact_root.resolve()
-        with _mlflow_errors():
+        self._artifact_root = None if is_server(tracking_uri) else artifact_root.resolve()
+        with mlflow_errors():
             self._client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
 
     def prepare(self) -> None:
-        """Touch the store, which makes its tables at first contact."""
-        with _mlflow_errors():
-            self._client.search_experiments(max_results=1)
+        """Touch the store: a database gets its tables at first contact. A server may be away, since trainings wait.
 
-    def forget_attempts(self, model: str, batch_id: str, *, keep: RegisteredRun | None = None) -> None:
-        """Delete what lost attempts at a batch left, all but ``keep``."""
+        Raises:
+            TrackingUnavailable: the database does not answer.
+            TrackingForbidden: the server does not let us in.
+
+        """
+        try:
+            with mlflow_errors():
+                self._client.search_experiments(max_results=1)
+        except TrackingForbidden:
+            raise
+        except TrackingUnavailable as error:
+            if self._artifact_root is not None:
+                raise
+            _log.warning("trainings will wait for MLflow, which does not answer now: %s", error)
+
+    def forget_attempts(
+        self, model: str, batch_id: str, *, keep: RegisteredRun | None = None, still_alone: Check = lambda: None
+    ) -> None:
+        """Delete what lost attempts at a batch left, all but ``keep``.
+
+        ``still_alone`` is asked between looking and deleting: what was there while we were alone is nobody's, however
+        long we are held up then; what another attempt makes later is not among it.
+        """
         # Model names and batch ids are of a closed alphabet, so nothing in here needs quoting.
         of_batch = f"tags.`{TAG_BATCH}` = '{batch_id}'"
-        with _mlflow_errors():
-            for version in self._client.search_model_versions(f"name = '{model}' AND {of_batch}"):
+        with mlflow_errors():
+            versions = self._client.search_model_versions(f"name = '{model}' AND {of_batch}")
+            experiment = self._client.get_experiment_by_name(model)
+            runs = [] if experiment is None else self._client.search_runs([experiment.experiment_id], of_batch)
+            still_alone()
+            for version in versions:
                 if keep is None or str(version.version) != keep.number:
                     self._client.delete_model_version(model, version.version)
-            experiment = self._client.get_experiment_by_name(model)
-            if experiment is None:
-                return
-            for run in self._client.search_runs([experiment.experiment_id], of_batch):
+            for run in runs:
                 if keep is None or run.info.run_id != keep.run_id:
                     self._client.delete_run(run.info.run_id)
 
     def record(self, record: RunRecord) -> RegisteredRun:
         """Record a run and register its version; the run is finished before the version exists."""
-        with _mlflow_errors():
+        with mlflow_errors():
             run = self._client.create_run(
                 self._experiment(record.model), run_name=record.version, tags={TAG_BATCH: record.batch_id}
             )
@@ -132,7 +117,7 @@ class Tracking:
 
     def make_candidate(self, model: str, version: str, number: str) -> None:
         """Let the alias ``candidate`` name a version, unless it names a newer one already."""
-        with _mlflow_errors():
+        with mlflow_errors():
             try:
                 current = self._client.get_model_version_by_alias(model, CANDIDATE_ALIAS).tags.get(TAG_VERSION, "")
             except MlflowException as error:
@@ -146,8 +131,18 @@ class Tracking:
         """Return the id of the model's experiment, made at its first training."""
         known = self._client.get_experiment_by_name(model)
         if known is None:
-            location = (self._artifact_root / model).as_uri()
-            return str(self._client.create_experiment(model, artifact_location=location))
+            location = None if self._artifact_root is None else (self._artifact_root / model).as_uri()
+            try:
+                return str(self._client.create_experiment(model, location, tags=experiment_tags(model)))
+            except MlflowException as error:
+                known = self._client.get_experiment_by_name(model) if error.error_code == _EXISTS else None
+                if known is None:
+                    raise  # or else another trainer made it just now
+        if self._artifact_root is None and known.artifact_location.startswith(("file:", "/")):
+            raise TrackingRefused(
+                f"MLflow: the artefacts of the experiment {model!r} are in {known.artifact_location}, a folder of"
+                " another machine: rename the experiment, and a new one is made"
+            )
         if known.lifecycle_stage == "deleted":
             self._client.restore_experiment(known.experiment_id)
         return str(known.experiment_id)
@@ -156,100 +151,33 @@ class Tracking:
         now = int(time.time() * 1000)
         self._client.log_batch(
             run_id,
-            metrics=[Metric(name, value, now, 0) for name, value in record.metrics.items()],
+            # In the order of their names: what MLflow compares unasked is the first, the holdout's flag rate.
+            metrics=[Metric(name, value, now, 0) for name, value in sorted(record.metrics.items())],
             params=[Param(name, value) for name, value in record.params.items()],
-            tags=[RunTag(name, value) for name, value in _tags(record).items()],
+            tags=[RunTag(name, value) for name, value in run_tags(record, run_id).items()],
         )
         columns = [{"name": name, "type": "double", "required": True} for name in record.dataset.feature_names]
         dataset = MlflowDataset(
             name=f"{record.model}-window",
-            digest=record.dataset.digest.removeprefix("sha256:")[:32],
+            digest=record.dataset.digest.removeprefix("sha256:")[:12],
             source_type="telltale",
             source=json.dumps({"newest_batch": record.batch_id}),
             schema=json.dumps({"mlflow_colspec": columns}),
             profile=json.dumps({"num_rows": len(record.dataset), "num_elements": record.dataset.X.size}),
         )
-        self._client.log_inputs(run_id, [DatasetInput(dataset)])
+        self._client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
     def _register(self, record: RunRecord, run_id: str, artifact_uri: str) -> str:
         try:
-            self._client.create_registered_model(record.model)
+            self._client.create_registered_model(record.model, description=model_note(record.model))
         except MlflowException as error:
-            if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
+            if error.error_code != _EXISTS:
                 raise
         version = self._client.create_model_version(
             record.model,
-            source=f"{artifact_uri}/model",
+            source=f"{artifact_uri}/{MODEL_PATH}",
             run_id=run_id,
-            tags=_tags(record),
-            description="; ".join(record.warnings)[:1000] or None,
+            tags=version_tags(record),
+            description=version_note(record),
         )
         return str(version.version)
-
-
-def write_artifacts(record: RunRecord, folder: Path) -> None:
-    """Write a run's files: plots, the drift baseline, and the model for notebooks."""
-    (folder / "plots").mkdir()
-    for name, png in record.plots.items():
-        (folder / "plots" / name).write_bytes(png)
-    (folder / "feature_baseline.json").write_text(json.dumps(record.baseline, indent=1))
-    with tempfile.TemporaryDirectory() as scratch:
-        estimator = Path(scratch) / "model.joblib"
-        joblib.dump(record.forest, estimator, compress=3)
-        mlflow.pyfunc.save_model(
-            path=str(folder / "model"),
-            loader_module=notebook_model.__name__.rpartition(".")[2],
-            data_path=str(estimator),
-            code_paths=[str(notebook_model.__file__)],
-            signature=signature_of(record.dataset.feature_names),
-            input_example=pd.DataFrame(record.dataset.X[:_EXAMPLE_ROWS], columns=list(record.dataset.feature_names)),
-            pip_requirements=[f"{name}=={importlib.metadata.version(name)}" for name in _NOTEBOOK_PACKAGES],
-        )
-
-
-_NOTEBOOK_PACKAGES = ("scikit-learn", "joblib", "numpy", "pandas")
-_PASSING = ("TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED")
-# OSError covers the connection errors of requests too.
-_AWAY = (OperationalError, InterfaceError, PoolTimeout, OSError)
-_MISSING = (ErrorCode.Name(RESOURCE_DOES_NOT_EXIST), "INVALID_PARAMETER_VALUE")
-
-
-def signature_of(feature_names: tuple[str, ...]) -> ModelSignature:
-    """Return a model's signature as MLflow shows it: a double for each feature; score and label come out."""
-    inputs = Schema([ColSpec(DataType.double, name) for name in feature_names])
-    outputs = Schema([ColSpec(DataType.double, "anomaly_score"), ColSpec(DataType.boolean, "is_anomaly")])
-    return ModelSignature(inputs=inputs, outputs=outputs)
-
-
-def _tags(record: RunRecord) -> dict[str, str]:
-    return {
-        TAG_VERSION: record.version,
-        TAG_BATCH: record.batch_id,
-        TAG_DIGEST: record.digest,
-        TAG_TRAINING_DIGEST: record.dataset.digest,
-        TAG_RECORDS: str(len(record.dataset)),
-    }
-
-
-@contextmanager
-def _mlflow_errors() -> Iterator[None]:
-    """Turn what MLflow raises into ours: its own errors, its database's, and those of the files that it writes."""
-    try:
-        yield
-    except MlflowException as error:
-        kind = TrackingUnavailable if may_pass(error) else TrackingRefused
-        raise kind(f"MLflow: {error.error_code}: {error.message}") from error
-    except (SQLAlchemyError, OSError) as error:
-        raise TrackingUnavailable(f"MLflow's store: {error}") from error
-
-
-def may_pass(error: MlflowException) -> bool:
-    """Tell whether MLflow failed because something behind it is away, not because of what it was asked."""
-    if error.error_code in _PASSING:
-        return True
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, _AWAY):
-            return True
-        cause = cause.__cause__ or cause.__context__
-    return False

@@ -3,15 +3,30 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import BAD_REQUEST, INVALID_PARAMETER_VALUE, TEMPORARILY_UNAVAILABLE
+from mlflow.exceptions import MlflowException, RestException
+from mlflow.protos.databricks_pb2 import (
+    BAD_REQUEST,
+    CUSTOMER_UNAUTHORIZED,
+    INVALID_PARAMETER_VALUE,
+    PERMISSION_DENIED,
+    TEMPORARILY_UNAVAILABLE,
+)
+from requests import HTTPError, Response
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from tests.trainer.conftest import MLFLOW_WARNINGS
-from trainer.errors import TrackingRefused, TrackingUnavailable
-from trainer.tracking import Tracking, may_pass
+from trainer.errors import TrackingForbidden, TrackingRefused, TrackingUnavailable
+from trainer.tracking import Tracking
+from trainer.tracking_errors import may_pass
 
 pytestmark = MLFLOW_WARNINGS
+
+
+def artefacts_answer(status: int) -> HTTPError:
+    """An error as the client of proxied artefacts raises it."""
+    answer = Response()
+    answer.status_code = status
+    return HTTPError(str(status), response=answer)
 
 
 def caused(error: MlflowException, cause: BaseException) -> MlflowException:
@@ -47,6 +62,13 @@ def test_every_error_of_mlflow_becomes_one_of_ours(tracking: Tracking, monkeypat
         (MlflowException("away", TEMPORARILY_UNAVAILABLE), TrackingUnavailable),
         (OperationalError("SELECT", {}, Exception("gone")), TrackingUnavailable),
         (OSError(28, "No space left on device"), TrackingUnavailable),
+        (MlflowException("who?", CUSTOMER_UNAUTHORIZED), TrackingForbidden),
+        (MlflowException("not you", PERMISSION_DENIED), TrackingForbidden),
+        (RestException({"error_code": "INTERNAL_ERROR", "message": "a server failed inside"}), TrackingUnavailable),
+        (artefacts_answer(401), TrackingForbidden),
+        (artefacts_answer(403), TrackingForbidden),
+        (artefacts_answer(404), TrackingRefused),
+        (artefacts_answer(503), TrackingUnavailable),
     )
     for raised, expected in outcomes:
 
