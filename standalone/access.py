@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import jwt
+from pydantic import SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from predictor.security.composition import build_security
@@ -16,16 +18,22 @@ from predictor.security.exposure import may_listen_on, refusal
 from predictor.security.principal import INGEST, READ_MODELS, SCORE
 from predictor.security.settings import SecuritySettings
 from standalone.errors import NotAllowed
+from standalone.kept_secret import make_secret, read_secret
+from standalone.settings import StandaloneSettings
 
 SCOPES = (INGEST, SCORE, READ_MODELS)
 # Long enough for a first start on a slow machine.
 _FIRST_START_SECONDS = 15 * 60
+# A day: long enough to try everything, and gone from the logs' reach soon after.
+_GREETING_SECONDS = 24 * 3600
+_KEPT_IN = "auth-secret"
+_SECRET_BYTES = 48
 
 
 class AccessSettings(SecuritySettings):
     """The predictor's settings of who may call it."""
 
-    model_config = SettingsConfigDict(frozen=True, env_prefix="TELLTALE_", extra="ignore")
+    model_config = SettingsConfigDict(frozen=True, env_prefix="TELLTALE_", env_ignore_empty=True, extra="ignore")
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,27 @@ class Wanted:
     subject: str
     scopes: Sequence[str]
     seconds: float
+
+
+def makes_secret(settings: StandaloneSettings, access: AccessSettings) -> bool:
+    """Tell whether tokens are of a secret that Telltale makes: it is asked for, and nothing else was."""
+    return settings.generate_auth_secret and not access.authenticates and not settings.allow_anonymous
+
+
+def with_kept_secret(access: AccessSettings, data: Path, *, make: bool) -> AccessSettings:
+    """Return the settings with the secret that the data folder keeps; as they are if it keeps none.
+
+    Args:
+        access: with no secret and no issuer of its own.
+        data: the data folder.
+        make: make the secret where there is none.
+
+    """
+    path = data / _KEPT_IN
+    secret = read_secret(path)
+    if secret is None and make:
+        secret = make_secret(path, _SECRET_BYTES)
+    return access if secret is None else access.model_copy(update={"auth_secret": SecretStr(secret)})
 
 
 def check_access(host: str, access: AccessSettings, *, allow_anonymous: bool) -> None:
@@ -92,6 +121,11 @@ def first_start_token(access: AccessSettings) -> str | None:
     if access.auth_secret is None:
         return None
     return token(access, Wanted("telltale-first-start", SCOPES, _FIRST_START_SECONDS))
+
+
+def greeting_token(access: AccessSettings) -> str:
+    """Return the token that is shown to the person who starts a server whose secret nobody chose."""
+    return token(access, Wanted("telltale-first-user", SCOPES, _GREETING_SECONDS))
 
 
 def _check_security(access: AccessSettings) -> None:

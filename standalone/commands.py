@@ -84,16 +84,27 @@ def mlflow_command(port: int, data: Path | None) -> None:
 @click.option(
     "--hours", type=click.FloatRange(0.01, 8784), default=1.0, show_default=True, help="How long it is valid."
 )
-def token_command(subject: str, scopes: tuple[str, ...], hours: float) -> None:
+@_data_option
+def token_command(subject: str, scopes: tuple[str, ...], hours: float, data: Path | None) -> None:
     """Make a token for a server with a shared secret.
 
-    Signs with TELLTALE_AUTH_SECRET, and names TELLTALE_AUTH_AUDIENCE and TELLTALE_AUTH_ISSUER where they are set. The
-    token goes to standard output: curl -H "Authorization: Bearer $(telltale token)" …
+    Signs with TELLTALE_AUTH_SECRET, else with the secret that the data folder keeps, and names TELLTALE_AUTH_AUDIENCE
+    and TELLTALE_AUTH_ISSUER where they are set. The token goes to standard output:
+    curl -H "Authorization: Bearer $(telltale token)" …
     """
-    from standalone.access import SCOPES, AccessSettings, Wanted, token  # noqa: PLC0415 - so that --help answers at once
+    from standalone.access import (  # noqa: PLC0415 - so that --help answers at once
+        SCOPES,
+        AccessSettings,
+        Wanted,
+        token,
+        with_kept_secret,
+    )
 
     with _told_plainly():
-        click.echo(token(AccessSettings(), Wanted(subject, scopes or SCOPES, hours * 3600)))
+        access = AccessSettings()
+        if not access.authenticates:
+            access = with_kept_secret(access, _settings(data=data).data, make=False)
+        click.echo(token(access, Wanted(subject, scopes or SCOPES, hours * 3600)))
 
 
 def _settings(**given: Any) -> StandaloneSettings:
@@ -117,12 +128,14 @@ def _told_plainly() -> Iterator[None]:
     except StandaloneError as error:
         raise click.ClickException(str(error)) from error
     except ValidationError as error:
-        faults = "; ".join(f"{_variable(fault['loc'])}: {fault['msg']}" for fault in error.errors())
+        faults = "; ".join(_fault(fault["loc"], fault["msg"]) for fault in error.errors())
         raise click.ClickException(f"a setting is wrong: {faults}") from error
     except PermissionError as error:
         raise click.ClickException(f"{error.filename}: {error.strerror} (user {os.geteuid()})") from error
 
 
-def _variable(location: tuple[int | str, ...]) -> str:
-    name = str(location[0]) if location else ""
-    return name if name.isupper() else f"TELLTALE_{name.upper()}"
+def _fault(location: tuple[int | str, ...], message: str) -> str:
+    if not location:  # of several settings together, which the message names
+        return message.removeprefix("Value error, ")
+    name = str(location[0])
+    return f"{name if name.isupper() else f'TELLTALE_{name.upper()}'}: {message}"

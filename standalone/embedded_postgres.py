@@ -7,8 +7,6 @@ be killed, the kernel asks it to stop; should it be killed too, the next start r
 from __future__ import annotations
 
 import logging
-import os
-import secrets
 import shutil
 import signal
 import socket
@@ -21,11 +19,13 @@ import psycopg
 
 from standalone.child import start_child
 from standalone.errors import PostgresFailed
+from standalone.kept_secret import make_secret, read_secret
 from standalone.postgres_home import PostgresHome, find_home
 
 _log = logging.getLogger(__name__)
 
 _NAME = "telltale"
+_PASSWORD_BYTES = 24
 # Crash recovery replays at most one checkpoint's worth of log; this is far beyond what that takes here.
 _START_SECONDS = 60.0
 _RESTART_SECONDS = 20.0
@@ -117,11 +117,10 @@ class EmbeddedPostgres:
     def _password(self) -> str:
         """Return the database user's password, made at first use; only we can read its file."""
         path = self._data_folder / "postgres.password"
-        if not path.exists() or not path.read_text().strip():
-            if self.exists:
-                raise PostgresFailed(f"{path} is gone or empty, and it is the only key to {self.folder}: restore it")
-            _write_durably(path, secrets.token_urlsafe(24))
-        return path.read_text().strip()
+        password = read_secret(path)
+        if password is None and self.exists:
+            raise PostgresFailed(f"{path} is gone or empty, and it is the only key to {self.folder}: restore it")
+        return make_secret(path, _PASSWORD_BYTES) if password is None else password
 
     def _make_cluster(self, home: PostgresHome) -> None:
         """Run initdb beside the final place and move it there, so that a half-made cluster is never used."""
@@ -230,18 +229,6 @@ def _may_be_its_server(note: Path, folder: Path) -> bool:
         return Path(f"/proc/{words[0]}/cwd").resolve(strict=True) == folder.resolve()
     except OSError:
         return False
-
-
-def _write_durably(path: Path, text: str) -> None:
-    """Write a small file of ours, whole or not at all, readable by us alone."""
-    new = path.with_name(f"{path.name}.new")
-    new.unlink(missing_ok=True)
-    new.touch(mode=0o600)
-    with new.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    new.rename(path)
 
 
 def _free_port() -> int:

@@ -2,9 +2,11 @@
 
 StandaloneError
 ├── DataFolderInUse      another instance holds the data folder
+├── DataFolderClosed     we cannot write the data folder
 ├── PortTaken            something listens on the port
 ├── NotAllowed           the settings would expose an open server
-└── PostgresFailed       the embedded PostgreSQL cannot live or start here
+├── PostgresFailed       the embedded PostgreSQL cannot live or start here
+└── StoreAway            PostgreSQL or S3 does not answer, and may yet
 """
 
 from __future__ import annotations
@@ -18,6 +20,10 @@ class DataFolderInUse(StandaloneError):
     """Another instance holds the data folder."""
 
 
+class DataFolderClosed(StandaloneError):
+    """We cannot write the data folder."""
+
+
 class PortTaken(StandaloneError):
     """Something else listens on the port."""
 
@@ -28,3 +34,7 @@ class NotAllowed(StandaloneError):
 
 class PostgresFailed(StandaloneError):
     """The embedded PostgreSQL cannot live or start here."""
+
+
+class StoreAway(StandaloneError):
+    """PostgreSQL or S3 does not answer, and may yet."""

@@ -6,11 +6,12 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import httpx
 
-from standalone.access import AccessSettings, first_start_token
+from standalone.access import AccessSettings, first_start_token, greeting_token
 from standalone.client import Client, ClientError, Ingested, Refused
 from standalone.fleet import sample_fleet
 
@@ -22,31 +23,56 @@ _POLL_SECONDS = 0.1
 _PATIENCE_SECONDS = 120.0
 
 
-def ingest_sample_fleet(
-    url: str,
-    report: Callable[[str], None],
-    stopping: threading.Event,
-    *,
-    started: float,
-    wanted: bool,
-    access: AccessSettings,
-) -> None:
-    """Wait until the server answers, say so, and ingest the sample fleet unless it was before."""
+@dataclass(frozen=True)
+class FirstUse:
+    """What a newcomer is to be told.
+
+    Args:
+        url: where the server answers, as seen from here.
+        public_url: where the person reaches it.
+        access: how tokens are made.
+        wants_fleet: whether the sample fleet is to be ingested.
+        shows_token: whether to print a token, since the person knows no secret to make one.
+
+    """
+
+    url: str
+    public_url: str
+    access: AccessSettings
+    wants_fleet: bool
+    shows_token: bool
+
+
+def greet(first_use: FirstUse, started: float, report: Callable[[str], None], stopping: threading.Event) -> None:
+    """Wait until the server answers, say so, and ingest the sample fleet unless it was before.
+
+    Args:
+        first_use: what to tell.
+        started: the monotonic time at which the start began, in seconds.
+        report: takes one line for the person.
+        stopping: set when all is to end.
+
+    """
+    url = first_use.url
     if not _wait_until_ready(url, stopping):
         if not stopping.is_set():
             report(f"not ready after {_PATIENCE_SECONDS:.0f} s; {url}/health/ready says what it waits for")
         return
-    report(f"ready        {url} in {time.monotonic() - started:.1f} s (docs: {url}/docs)")
-    token = first_start_token(access)
-    if token is None and access.authenticates:
+    report(f"ready        {url} in {time.monotonic() - started:.1f} s (docs: {first_use.public_url}/docs)")
+    token = first_start_token(first_use.access)
+    if token is None and first_use.access.authenticates:
         report("tokens       come from the issuer of TELLTALE_AUTH_JWKS_URL, so the sample fleet was left out")
         return
+    shown_token = greeting_token(first_use.access) if first_use.shows_token else None
+    if shown_token is not None:
+        report(f"token        {shown_token}")
+        report("             for a day, by the secret in the data folder; `telltale token --hours 720` makes another")
     try:
         with Client(url, token=token) as client:
-            if wanted and SAMPLE_MODEL not in _model_names(client):
+            if first_use.wants_fleet and SAMPLE_MODEL not in _model_names(client):
                 _ingest(client, report, stopping)
             if SAMPLE_MODEL in _model_names(client):
-                report(_invitation(url, with_token=token is not None))
+                report(_invitation(first_use.public_url, shown_token or (token and "$(telltale token)")))
     except ClientError as error:
         if not stopping.is_set():
             report(f"the sample fleet was not ingested ({error}); the next start tries again")
@@ -91,8 +117,8 @@ def _attempt(client: Client, records: list[dict[str, object]]) -> Ingested | Non
         raise
 
 
-def _invitation(url: str, *, with_token: bool) -> str:
-    """Return a score request that works as it is."""
+def _invitation(url: str, token: str | None) -> str:
+    """Return a score request that works as it is; ``token`` may be a command of the shell that makes one."""
     record = sample_fleet(_SAMPLE_TIME)[-1] | {"model": SAMPLE_MODEL}
-    token = ' -H "Authorization: Bearer $(telltale token)"' if with_token else ""
-    return f"try it       curl -s {url}/score{token} -H 'Content-Type: application/json' -d '{json.dumps(record)}'"
+    header = "" if token is None else f' -H "Authorization: Bearer {token}"'
+    return f"try it       curl -s {url}/score{header} -H 'Content-Type: application/json' -d '{json.dumps(record)}'"

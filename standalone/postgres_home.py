@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -94,18 +95,40 @@ def _check_owner(folder: Path, data_folder: Path) -> None:
 
 def run_as(user: int | None, group: int | None, command: list[str]) -> subprocess.CompletedProcess[str]:
     """Run a command to its end as another user (None: ourselves) and return what it said."""
-    return subprocess.run(  # noqa: S603 - our own programs with our own arguments
-        command,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd="/",
-        user=user,
-        group=group,
-        extra_groups=None if user is None else [],
-        env={"PATH": os.defpath, "LC_ALL": "C"},
-    )
+    with _named() as naming:
+        return subprocess.run(  # noqa: S603 - our own programs with our own arguments
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd="/",
+            user=user,
+            group=group,
+            extra_groups=None if user is None else [],
+            env={"PATH": os.defpath, "LC_ALL": "C"} | naming,
+        )
+
+
+@contextmanager
+def _named() -> Iterator[dict[str, str]]:
+    """Yield the environment in which our user has a name, which initdb wants: clusters give containers bare numbers.
+
+    The library is nss_wrapper's, which the image brings: https://cwrap.org/nss_wrapper.html
+    """
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        with tempfile.NamedTemporaryFile("w", prefix="telltale-passwd-") as passwd:
+            passwd.write(f"telltale:x:{os.geteuid()}:{os.getegid()}:Telltale:/:/bin/false\n")
+            passwd.flush()
+            yield {
+                "LD_PRELOAD": "libnss_wrapper.so",
+                "NSS_WRAPPER_PASSWD": passwd.name,
+                "NSS_WRAPPER_GROUP": "/etc/group",
+            }
+    else:
+        yield {}
 
 
 def _unprivileged_user() -> tuple[int | None, int | None]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,16 +18,18 @@ from pathlib import Path
 
 import psycopg
 
-from standalone.access import AccessSettings, check_access
+from standalone.access import AccessSettings, check_access, makes_secret, with_kept_secret
 from standalone.data_folder import DataFolder, Instance
 from standalone.embedded_postgres import EmbeddedPostgres
 from standalone.errors import NotAllowed, PortTaken, PostgresFailed
-from standalone.first_start import ingest_sample_fleet
+from standalone.first_start import FirstUse, greet
+from standalone.give_up_root import give_up_root
 from standalone.settings import StandaloneSettings, parts_environment
 from standalone.supervisor import Part, Supervisor, trim_log
 from store.errors import StoreUnavailable
 from store.local_objects import LocalObjectStore
 from store.migrate import migrate, sqlalchemy_url
+from store.object_url import open_objects
 from store.postgres import connection_options
 from store.queue import forget_workers
 
@@ -48,9 +51,11 @@ def serve(settings: StandaloneSettings, report: Report, *, logs_to_files: bool) 
     """
     started = time.monotonic()
     access = AccessSettings()
-    check_access(settings.host, access, allow_anonymous=settings.allow_anonymous)
-    if not settings.use_local_storage:
-        raise NotAllowed("USE_LOCAL_STORAGE=false needs another storage, and local files are the only one so far")
+    own_secret = makes_secret(settings, access)
+    if not own_secret:
+        check_access(settings.host, access, allow_anonymous=settings.allow_anonymous)
+    give_up_root(settings.run_as, settings.data)
+    check_temporary_folder()
     data = DataFolder(settings.data)
     supervisor = Supervisor(report)
     supervisor.handle_signals()
@@ -59,20 +64,40 @@ def serve(settings: StandaloneSettings, report: Report, *, logs_to_files: bool) 
         listen(settings.host, settings.grpc_port_or_next, option="--grpc-port").close()
         url = f"http://{_shown(settings.host)}:{listener.getsockname()[1]}"
         report(f"data folder  {data.path}")
-        if "MLFLOW_TRACKING_URI" in os.environ:
+        if own_secret:
+            access = with_kept_secret(access, data.path, make=True)
+        if os.environ.get("MLFLOW_TRACKING_URI"):
             report("MLflow       the one of MLFLOW_TRACKING_URI, which is set in the environment")
         with database(settings, data, report, supervisor.stopping) as (database_url, look_after):
             if not supervisor.stopping.is_set():
-                _prepare(data, database_url, embedded=settings.database_url is None)
+                _prepare(settings, database_url)
                 data.note_instance(Instance(os.getpid(), url, database_url))
-                _start_parts(supervisor, data, settings, listener, database_url, logs_to_files=logs_to_files)
-                _greet(settings, access, url, started, report, supervisor.stopping)
+                _start_parts(supervisor, data, settings, access, listener, database_url, logs_to_files=logs_to_files)
+                first_use = FirstUse(
+                    url, settings.public_url or url, access, wants_fleet=settings.sample_fleet, shows_token=own_secret
+                )
+                _greet(first_use, started, report, supervisor.stopping)
                 try:
                     supervisor.run(look_after)
                 finally:
                     report("stopping: answering what is under way")
                     supervisor.stop()
     report("stopped; nothing that was acknowledged is lost")
+
+
+def check_temporary_folder() -> None:
+    """Refuse to start where nothing can write temporary files, which every training does.
+
+    Raises:
+        NotAllowed: with what to do.
+
+    """
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise NotAllowed(
+            "no folder for temporary files can be written: mount a tmpfs at /tmp, or set TMPDIR"
+        ) from error
 
 
 def listen(host: str, port: int, *, option: str = "--port") -> socket.socket:
@@ -150,28 +175,31 @@ class Revival:
             self.report("PostgreSQL   ready again")
 
 
-def _prepare(data: DataFolder, database_url: str, *, embedded: bool) -> None:
+def _prepare(settings: StandaloneSettings, database_url: str) -> None:
     """Bring the schema up to date and clear what a killed run left."""
     try:
         migrate(database_url)
-        if embedded:  # it is ours alone, so no worker of an earlier run can be alive
+        if settings.database_url is None:  # the embedded one is ours alone: no worker of an earlier run can be alive
             with psycopg.connect(database_url, **connection_options()) as connection:
                 forget_workers(connection)
     except (psycopg.Error, StoreUnavailable) as error:
         raise PostgresFailed(f"the database cannot be used: {error}. Check DATABASE_URL.") from error
-    LocalObjectStore(data.path / "objects").remove_temporary_files()
+    objects = open_objects(settings.object_store_or_folder)
+    if isinstance(objects, LocalObjectStore) and settings.object_store is None:
+        objects.remove_temporary_files()
 
 
 def _start_parts(
     supervisor: Supervisor,
     data: DataFolder,
     settings: StandaloneSettings,
+    access: AccessSettings,
     listener: socket.socket,
     database_url: str,
     *,
     logs_to_files: bool,
 ) -> None:
-    env = parts_environment(data.path, database_url, sqlalchemy_url(database_url))
+    env = parts_environment(settings, data.path, database_url, sqlalchemy_url(database_url))
     env |= {
         "TELLTALE_HOST": settings.host,
         "TELLTALE_PORT": str(listener.getsockname()[1]),
@@ -180,6 +208,8 @@ def _start_parts(
         "TELLTALE_DRAIN_SECONDS": os.environ.get("TELLTALE_DRAIN_SECONDS", "0"),
         "TELLTALE_ALLOW_ANONYMOUS": str(settings.allow_anonymous).lower(),
     }
+    if access.auth_secret is not None:
+        env["TELLTALE_AUTH_SECRET"] = access.auth_secret.get_secret_value()
 
     def log(name: str) -> Path | None:
         return data.logs / f"{name}.log" if logs_to_files else None
@@ -190,22 +220,9 @@ def _start_parts(
         supervisor.start(Part(name, module, env, log=log(name)))
 
 
-def _greet(
-    settings: StandaloneSettings,
-    access: AccessSettings,
-    url: str,
-    started: float,
-    report: Report,
-    stopping: threading.Event,
-) -> None:
+def _greet(first_use: FirstUse, started: float, report: Report, stopping: threading.Event) -> None:
     """Say when the server is ready, and bring in the sample fleet, beside the main loop."""
-    threading.Thread(
-        target=ingest_sample_fleet,
-        args=(url, report, stopping),
-        kwargs={"started": started, "wanted": settings.sample_fleet, "access": access},
-        name="first-start",
-        daemon=True,
-    ).start()
+    threading.Thread(target=greet, args=(first_use, started, report, stopping), name="first-start", daemon=True).start()
 
 
 def _shown(host: str) -> str:

@@ -130,6 +130,28 @@ def test_with_a_secret_it_may_be_reached_and_the_first_start_and_the_commands_ha
     assert own_server.stop() == 0
 
 
+def test_a_made_secret_and_the_platforms_port_need_nothing_else_and_outlive_a_restart(own_server: Server) -> None:
+    """As the container image starts it: any address, no settings of authentication."""
+    own_server.environment = {"TELLTALE_GENERATE_AUTH_SECRET": "true", "TELLTALE_PUBLIC_URL": "https://fleet.example"}
+    own_server.options = ("--host", "0.0.0.0", "--no-sample-fleet")
+    own_server.start()
+    assert eventually(lambda: "\ntoken  " in own_server.output.read_text(), within=30)
+    said = own_server.output.read_text()
+    assert "https://fleet.example/docs" in said
+    token = said.partition("\ntoken  ")[2].split()[0]
+    ingest = f"{own_server.url}/ingest"
+    assert httpx.post(ingest, json={"records": records(30)}).status_code == 401
+    bearer = {"Authorization": f"Bearer {token}"}
+    assert httpx.post(ingest, json={"records": records(30)}, headers=bearer, timeout=60).status_code == 201
+    assert own_server.stop() == 0
+    own_server.start()
+    assert httpx.post(f"{own_server.url}/score", json=records(1)[0], headers=bearer).status_code == 200
+    another = telltale("token", "--data", str(own_server.data), "--scope", "models:read").stdout.strip()
+    models = httpx.get(f"{own_server.url}/models", headers={"Authorization": f"Bearer {another}"})
+    assert models.json()["models"][0]["model"] == "default"
+    assert own_server.stop() == 0
+
+
 def test_help_names_every_command_quickly() -> None:
     done = telltale("--help")
     assert done.returncode == 0

@@ -1,14 +1,26 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import jwt
 import pytest
 from pydantic import SecretStr
 
 from predictor.security.claims import ClaimRules, principal_of
-from standalone.access import SCOPES, AccessSettings, Wanted, check_access, first_start_token, token
+from standalone.access import (
+    SCOPES,
+    AccessSettings,
+    Wanted,
+    check_access,
+    first_start_token,
+    greeting_token,
+    makes_secret,
+    token,
+    with_kept_secret,
+)
 from standalone.errors import NotAllowed
+from standalone.settings import StandaloneSettings
 
 SECRET = "a-shared-secret-of-forty-characters-long"
 NOBODY = AccessSettings(_env_file=None)
@@ -62,3 +74,38 @@ def test_without_a_shared_secret_there_is_no_token_and_the_reason_is_said() -> N
     assert first_start_token(NOBODY) is None
     assert first_start_token(ISSUER) is None
     assert first_start_token(SHARED) is not None
+
+
+@pytest.mark.parametrize(
+    ("generate", "access", "anonymous", "made"),
+    [
+        (True, NOBODY, False, True),
+        (True, SHARED, False, False),
+        (True, ISSUER, False, False),
+        (True, NOBODY, True, False),
+        (False, NOBODY, False, False),
+    ],
+)
+def test_a_secret_is_made_only_where_that_is_wanted_and_nothing_else_is(
+    generate: bool, access: AccessSettings, anonymous: bool, made: bool
+) -> None:
+    settings = StandaloneSettings(generate_auth_secret=generate, allow_anonymous=anonymous)
+    assert makes_secret(settings, access) is made
+
+
+def test_the_made_secret_is_kept_and_signs_what_the_next_start_takes(tmp_path: Path) -> None:
+    assert with_kept_secret(NOBODY, tmp_path, make=False) == NOBODY
+    first = with_kept_secret(NOBODY, tmp_path, make=True)
+    check_access("0.0.0.0", first, allow_anonymous=False)
+    again = with_kept_secret(NOBODY, tmp_path, make=True)
+    assert again.auth_secret == first.auth_secret is not None
+    claims = jwt.decode(greeting_token(first), again.auth_secret.get_secret_value(), algorithms=["HS256"])
+    assert claims["scope"].split() == list(SCOPES)
+    assert claims["exp"] - claims["iat"] == 24 * 3600
+
+
+def test_an_empty_variable_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compose files and platforms pass on what is not set as empty."""
+    monkeypatch.setenv("TELLTALE_AUTH_SECRET", "")
+    monkeypatch.setenv("TELLTALE_AUTH_JWKS_URL", "")
+    assert not AccessSettings().authenticates

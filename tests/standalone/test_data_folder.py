@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from standalone.data_folder import DataFolder, Instance
+from standalone.data_folder import DataFolder, Instance, read_instance
 from standalone.errors import DataFolderInUse
 
 INSTANCE = Instance(4711, "http://127.0.0.1:8000", "postgresql://telltale:secret@127.0.0.1:5/telltale")
@@ -31,3 +34,42 @@ def test_the_note_holds_a_password_and_is_for_us_alone(tmp_path: Path) -> None:
 def test_a_note_that_is_no_note_is_no_instance(tmp_path: Path) -> None:
     (tmp_path / "instance.json").write_text('{"pid": 1}')
     assert DataFolder(tmp_path).instance() is None
+
+
+def opened_by(user: int, path: Path) -> str:
+    """What becomes of the folder when user ``user`` opens it; empty if all is well."""
+    script = """
+import os, sys
+from pathlib import Path
+from standalone.data_folder import DataFolder
+from standalone.errors import DataFolderClosed
+os.setuid(int(sys.argv[1]))
+try:
+    DataFolder(Path(sys.argv[2]))
+except DataFolderClosed as error:
+    print(error)
+"""
+    command = [sys.executable, "-c", script, str(user), str(path)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs folders of other users: run the tests as root")
+def test_a_folder_of_somebody_elses_is_told_with_what_to_do(data_folder: Path) -> None:
+    mounted = data_folder / "mounted"
+    mounted.mkdir(mode=0o755)
+    os.chown(mounted, 4711, 4711)
+    said = opened_by(65532, mounted)
+    assert said.startswith("user 65532 cannot write the data folder")
+    assert "`chown -R 65532 FOLDER`" in said
+    assert "`--user 4711:0`" in said
+    assert opened_by(4711, mounted) == ""
+    assert "cannot write the data folder" in opened_by(65532, mounted), "whose folders are there already"
+    mounted.chmod(0o700)
+    assert f"{mounted} is user 4711's" in opened_by(65532, mounted), "who may not even look into it"
+    mounted.chmod(0o755)
+    os.chown(mounted, 65532, 65532)
+    assert f"({mounted}/logs: Permission denied)" in opened_by(65532, mounted), "what others left in it is not ours"
+
+
+def test_a_note_that_we_may_not_read_is_no_instance(tmp_path: Path) -> None:
+    assert read_instance(tmp_path / "nowhere") is None
