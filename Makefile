@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.12 python3 python3.13 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help run test smoke check format bench fuzz soak durability chaos env-example lock images test-images kind-up test-kind clean
+.PHONY: help run test smoke check format bench fuzz soak durability chaos env-example lock images test-images kind-up test-cluster test-kind clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1mmake %-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,7 +23,7 @@ run: $(VENV)/.standalone ## Start Telltale on this machine: http://127.0.0.1:800
 	@exec $(BIN)/telltale serve $(ARGS)
 
 test: $(VENV)/.dev ## Run the tests (real PostgreSQL and MLflow, temporary folders, free ports)
-	@$(BIN)/python -m pytest -m "not images and not kind" $(ARGS)
+	@$(BIN)/python -m pytest -m "not images and not kind and not cluster" $(ARGS)
 
 images: ## Build telltale/predictor and telltale/trainer with Docker (docs/images.md)
 	@images/build predictor
@@ -37,6 +37,9 @@ LAB ?= ../shared/lab/lab
 kind-up: ## Start a kind cluster with KServe and a Gateway: eval "$(make kind-up)"
 	@if [ -x $(LAB) ]; then $(LAB) kind-up; else \
 		echo "there is no $(LAB): make a cluster with what docs/kserve.md lists, and set KUBECONFIG" >&2; exit 1; fi
+
+test-cluster: $(VENV)/.dev ## Run the registry's controller against the API server of KUBECONFIG
+	@$(BIN)/python -m pytest tests/registry/cluster $(ARGS)
 
 test-kind: $(VENV)/.dev ## Run the predictor's image under KServe in the cluster of KUBECONFIG
 	@$(BIN)/python -m pytest tests/cluster $(ARGS)

@@ -1,0 +1,257 @@
+"""Puts the controller together from its settings. Everything that writes is given one function to write by."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from threading import Event, Thread
+
+from registry.controller import Vitals, Workers, repeat
+from registry.effects import Effects
+from registry.errors import KubernetesError
+from registry.events import Recorder
+from registry.gather import Gatherer
+from registry.health import HealthServer
+from registry.kubernetes.api import KubernetesApi, connect
+from registry.kubernetes.writes import Writes, fenced
+from registry.leader import Leader, LeaseTerms
+from registry.measuring import Measuring
+from registry.metrics import RegistryMetrics
+from registry.mlflow_registry import MlflowRegistry
+from registry.notifications import Notifier
+from registry.prometheus import Prometheus
+from registry.reconciler import Reconciler
+from registry.relist import Relist
+from registry.resolving import ModelSource, Resolver
+from registry.settings import RegistrySettings
+from registry.work_queue import WorkQueue
+from registry.write_back import ModelNotes, WriteBack
+
+_log = logging.getLogger(__name__)
+
+Wrap = Callable[[Writes], Writes]
+# The lease is taken by another this long after we stopped writing, at the least; longer than any request.
+_FENCE_MARGIN_SECONDS = 6.0
+_RETRY_SECONDS = 15.0
+_SOON_SECONDS = 1.0
+
+
+def now() -> datetime:
+    """Return the time of day."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Controller:
+    """All parts of a controller, built and not yet started."""
+
+    settings: RegistrySettings
+    api: KubernetesApi
+    queue: WorkQueue
+    workers: Workers
+    reconciler: Reconciler
+    resolver: Resolver
+    write_back: WriteBack
+    notifier: Notifier
+    relist: Relist
+    leader: Leader | None
+    metrics: RegistryMetrics
+    vitals: Vitals
+    executors: tuple[ThreadPoolExecutor, ...]
+    prometheus: Prometheus | None
+    wake: Event
+
+    def start(self, stop: Event) -> list[Thread]:
+        """Start every thread but the watches'; they end after ``stop``."""
+        settings = self.settings
+        threads = self.workers.start(settings.workers)
+        jobs: list[tuple[str, Callable[[], None]]] = [
+            ("mlflow", lambda: repeat(self.poll, settings.mlflow_poll_seconds, stop)),
+            ("relist", lambda: self.keep_looking(stop)),
+            ("write-back", lambda: self.write_back.run(stop, _RETRY_SECONDS)),
+            ("webhooks", lambda: self.notifier.run(stop)),
+        ]
+        if self.leader is not None:
+            leader = self.leader
+            jobs.append(("lease", lambda: leader.run(stop)))
+        for name, job in jobs:
+            thread = Thread(target=job, name=name, daemon=True)
+            thread.start()
+            threads.append(thread)
+        if self.leader is None:
+            self.begin()
+        return threads
+
+    def is_leading(self) -> bool:
+        """Tell whether this replica writes."""
+        return self.leader is None or self.leader.is_leading()
+
+    def poll(self) -> None:
+        """Ask MLflow what moved."""
+        if self.is_leading():
+            self.resolver.poll()
+
+    def keep_looking(self, stop: Event) -> None:
+        """List everything now and then, and at once when this replica begins to lead, until ``stop``."""
+        pause = self.settings.relist_seconds
+        while not stop.is_set():
+            self.wake.wait(pause)
+            self.wake.clear()
+            self.vitals.beat()
+            pause = self.settings.relist_seconds
+            if self.is_leading() and not stop.is_set():
+                try:
+                    self.relist.step()
+                except KubernetesError as error:
+                    _log.warning("the objects could not be listed: %s", error)
+                    pause = _SOON_SECONDS
+
+    def begin(self) -> None:
+        """Begin to lead: look at everything."""
+        self.relist.forget()
+        self.write_back.forget()
+        self.wake.set()
+
+    def lead(self, leading: bool) -> None:
+        """Begin to lead, or leave everything to another replica."""
+        if leading:
+            self.begin()
+        else:
+            self.queue.clear()
+
+    def health(self, waits_for: Callable[[], str | None]) -> HealthServer:
+        """Return the server of its health and metrics; ``waits_for`` tells why it is not ready."""
+
+        def alive() -> str | None:
+            age = self.vitals.age()
+            return None if age < self.settings.stuck_after_seconds else f"the loop has not gone round for {age:.0f} s"
+
+        settings = self.settings
+        return HealthServer(settings.health_host, settings.health_port, alive, waits_for, self.metrics.exposition)
+
+    def hurry(self) -> None:
+        """Let every thread notice that `stop` is set."""
+        self.queue.close()
+        self.write_back.wake()
+        self.wake.set()
+
+    def close(self) -> None:
+        """Let go of connections, once the threads have ended."""
+        for executor in self.executors:
+            executor.shutdown(wait=False, cancel_futures=True)
+        if self.prometheus is not None:
+            self.prometheus.close()
+        self.api.close()
+
+
+def build(
+    settings: RegistrySettings,
+    *,
+    source: ModelSource | None = None,
+    notes: ModelNotes | None = None,
+    wrap: Wrap = lambda write: write,
+) -> Controller:
+    """Build a controller.
+
+    Args:
+        settings: what is set.
+        source: where versions are read; None for MLflow.
+        notes: where notes on versions are written; None for MLflow.
+        wrap: put around the function that every write of a reconcile goes through; for tests.
+
+    """
+    queue = WorkQueue(time.monotonic)
+    vitals = Vitals(time.monotonic)
+    leading: list[Callable[[], bool]] = []
+
+    def is_leading() -> bool:
+        return leading[0]()
+
+    metrics = RegistryMetrics(lambda: float(len(queue)), is_leading, vitals.age)
+    api = KubernetesApi(connect(settings.request_timeout_seconds), metrics.called)
+    write = wrap(fenced(api.write, is_leading))
+    mlflow = None if source is not None and notes is not None else MlflowRegistry(settings.mlflow_tracking_uri)
+    # Each source has threads of its own: one that hangs must not hold up the others.
+    readers = ThreadPoolExecutor(settings.workers * 4, thread_name_prefix="reads")
+    lookers = ThreadPoolExecutor(settings.workers, thread_name_prefix="mlflow")
+    askers = ThreadPoolExecutor(settings.workers * 2, thread_name_prefix="prometheus")
+    resolver = Resolver(
+        source or _given(mlflow),
+        lookers,
+        time.monotonic,
+        patience=settings.mlflow_patience_seconds,
+        notify=lambda key: workers.enqueue(key),  # noqa: PLW0108 - it is made further down
+    )
+    prometheus = _prometheus(settings)
+    gatherer = Gatherer(
+        api,
+        readers,
+        resolver,
+        Measuring(resolver, None if prometheus is None else prometheus.ask, askers),
+        needs_acceptance=settings.require_route_acceptance,
+    )
+    write_back = WriteBack(notes or _given(mlflow))
+    effects = Effects(write, write_back, now)
+    notifier = Notifier(api)
+    recorder = Recorder(write, settings.identity, now)
+    reconciler = Reconciler(gatherer, effects, resolver, recorder, notifier, now)
+    workers = Workers(queue, reconciler, metrics, vitals, is_leading)
+    terms = LeaseTerms(
+        settings.lease_namespace,
+        settings.lease_name,
+        settings.lease_seconds,
+        max(settings.lease_seconds - _FENCE_MARGIN_SECONDS, settings.lease_seconds / 2),
+        settings.lease_renew_seconds,
+    )
+    holder: list[Controller] = []
+    leader = (
+        Leader(
+            api,
+            api.write,
+            settings.identity,
+            terms,
+            monotonic=time.monotonic,
+            wall=now,
+            on_change=lambda begins: holder[0].lead(begins),  # noqa: PLW0108 - it is made further down
+        )
+        if settings.leader_election
+        else None
+    )
+    leading.append(leader.is_leading if leader is not None else lambda: True)
+    controller = Controller(
+        settings=settings,
+        api=api,
+        queue=queue,
+        workers=workers,
+        reconciler=reconciler,
+        resolver=resolver,
+        write_back=write_back,
+        notifier=notifier,
+        relist=Relist(api, settings.namespaces, workers.enqueue),
+        leader=leader,
+        metrics=metrics,
+        vitals=vitals,
+        executors=(readers, lookers, askers),
+        prometheus=prometheus,
+        wake=Event(),
+    )
+    holder.append(controller)
+    return controller
+
+
+def _given(mlflow: MlflowRegistry | None) -> MlflowRegistry:
+    if mlflow is None:
+        raise AssertionError("MLflow is used and was not opened")
+    return mlflow
+
+
+def _prometheus(settings: RegistrySettings) -> Prometheus | None:
+    if settings.prometheus_url is None:
+        return None
+    token = settings.prometheus_token
+    headers = {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
+    return Prometheus(settings.prometheus_url, settings.prometheus_timeout_seconds, headers)

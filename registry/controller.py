@@ -1,0 +1,133 @@
+"""The controller's threads: workers that look at ServedModels, and what keeps them in work.
+
+Only the leading replica has work: the others watch too, so that they can begin at once, and drop what they hear.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from threading import Event, Lock, Thread
+
+from registry.errors import Conflict, KubernetesUnavailable, NotLeading, RegistryError
+from registry.metrics import RegistryMetrics
+from registry.reconciler import Reconciler
+from registry.work_queue import Key, WorkQueue
+
+_log = logging.getLogger(__name__)
+
+_FIRST_BACKOFF, _LONGEST_BACKOFF = 0.5, 60.0
+
+
+class Vitals:
+    """When the loop last went round."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._last = clock()
+
+    def beat(self) -> None:
+        """Note that it goes round."""
+        self._last = self._clock()
+
+    def age(self) -> float:
+        """Return for how many seconds it has not."""
+        return self._clock() - self._last
+
+
+class Workers:
+    """Takes keys from the queue and looks at them.
+
+    Args:
+        queue: of ServedModels.
+        reconciler: looks at one.
+        metrics: told of each look.
+        vitals: told that the loop goes round.
+        is_leading: whether this replica writes.
+
+    """
+
+    def __init__(
+        self,
+        queue: WorkQueue,
+        reconciler: Reconciler,
+        metrics: RegistryMetrics,
+        vitals: Vitals,
+        is_leading: Callable[[], bool],
+    ) -> None:
+        self._queue, self._reconciler, self._metrics = queue, reconciler, metrics
+        self._vitals, self._is_leading = vitals, is_leading
+        self._failures: dict[Key, int] = {}
+        self._lock = Lock()
+
+    def enqueue(self, key: Key, urgent: bool = False) -> None:
+        """Have a ServedModel looked at, if this replica leads."""
+        if self._is_leading():
+            self._queue.add(key, urgent=urgent)
+
+    def start(self, count: int) -> list[Thread]:
+        """Start the workers."""
+        threads = [Thread(target=self._run, name=f"worker-{number}", daemon=True) for number in range(count)]
+        for thread in threads:
+            thread.start()
+        return threads
+
+    def _run(self) -> None:
+        while True:
+            key = self._queue.get(timeout=5.0)
+            self._vitals.beat()
+            if key is not None:
+                self.look(key)
+            elif self._queue.is_closed():
+                return
+
+    def look(self, key: Key) -> None:
+        """Look at a key once, and have it looked at again when that is due."""
+        began = time.monotonic()
+        try:
+            if self._is_leading():
+                result, again = self._try(key)
+                self._metrics.reconciled(result, time.monotonic() - began)
+                if again is not None:
+                    self._queue.add_after(key, again)
+        finally:
+            self._queue.done(key)
+
+    def _try(self, key: Key) -> tuple[str, float | None]:
+        try:
+            looked = self._reconciler.reconcile(key)
+        except Conflict:
+            return "conflict", 0.02 + random.random() * 0.1  # noqa: S311 - jitter
+        except NotLeading as error:
+            _log.info("%s", error)
+            return "not_leading", None
+        except KubernetesUnavailable as error:
+            _log.warning("%s: %s", key, error)
+            return "unavailable", max(self._backoff(key), error.retry_after or 0.0)
+        except RegistryError as error:
+            _log.error("%s: %s", key, error)
+            return "refused", self._backoff(key)
+        except Exception:  # noqa: BLE001 - a fault of ours in one ServedModel must not stop the others
+            _log.exception("%s could not be looked at", key)
+            return "failed", self._backoff(key)
+        with self._lock:
+            self._failures.pop(key, None)
+        self._metrics.phase(key, looked.phase)
+        return "done", looked.again_in
+
+    def _backoff(self, key: Key) -> float:
+        with self._lock:
+            failures = self._failures.get(key, 0)
+            self._failures[key] = failures + 1
+        return min(_FIRST_BACKOFF * 2.0 ** min(failures, 10), _LONGEST_BACKOFF) * (0.8 + 0.4 * random.random())  # noqa: S311
+
+
+def repeat(what: Callable[[], object], seconds: float, stop: Event) -> None:
+    """Do something every ``seconds`` until ``stop``; a fault of it is logged, and it goes on."""
+    while not stop.wait(seconds):
+        try:
+            what()
+        except Exception:  # noqa: BLE001 - the thread is all that does this
+            _log.exception("a repeated job failed")

@@ -1,0 +1,206 @@
+"""Carries out what a status means: what serves first, then what is recorded.
+
+Everything here follows from the status that is written and from what is there, and writes only where they differ; so it
+can be cut off anywhere, and the next look does the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from registry.api.base import API_VERSION, ApiModel
+from registry.api.model_revision import ModelRevisionSpec, ModelRevisionStatus
+from registry.api.served_model import ServedModelSpec
+from registry.api.status import ServedModelStatus
+from registry.errors import AlreadyThere, Conflict, NotThere
+from registry.gather import Gathered
+from registry.kubernetes.api import FIELD_MANAGER
+from registry.kubernetes.comparison import has_foreign_fields, is_as_wanted
+from registry.kubernetes.resources import (
+    INFERENCE_SERVICES,
+    MODEL_REVISIONS,
+    ROLLOUT_ACTIONS,
+    Manifest,
+    Resource,
+    resource_of,
+)
+from registry.kubernetes.writes import Writes, deleting, writing
+from registry.records import (
+    action_statuses,
+    mlflow_alias,
+    mlflow_tags,
+    revision_status,
+    surplus_actions,
+    surplus_revisions,
+)
+from registry.rollout.manifests import Owner, manifests
+from registry.rollout.snapshot import Target
+from registry.traffic import named_revisions, revision_of
+from registry.work_queue import Key
+from registry.write_back import WriteBack
+
+_ROUTES = ("HTTPRoute", "GRPCRoute")
+
+
+@dataclass(frozen=True)
+class Served:
+    """What came of `Effects.serve`: whether a route was written, and whether something has to wait for that."""
+
+    routes_changed: bool
+    postponed: bool
+
+
+class Effects:
+    """Writes what follows from a status.
+
+    Args:
+        write: to the API server.
+        write_back: to MLflow.
+        clock: the time of day.
+
+    """
+
+    def __init__(self, write: Writes, write_back: WriteBack, clock: Callable[[], datetime]) -> None:
+        self._write, self._write_back, self._clock = write, write_back, clock
+        # What the API server changed in what it was given (by defaults, by a webhook) is not given to it again: the
+        # generation that an object had after it was written so.
+        self._given: dict[str, tuple[Manifest, int]] = {}
+
+    def create_revision(self, owner: Owner, target: Target) -> None:
+        """Create a ModelRevision; it may be there, since its name is the digest of what it is."""
+        manifest = {
+            "apiVersion": API_VERSION,
+            "kind": MODEL_REVISIONS.kind,
+            "metadata": owner.metadata(target.revision),
+            "spec": target.spec.dump(),
+        }
+        try:
+            self._write(writing("create", MODEL_REVISIONS, manifest))
+        except AlreadyThere:
+            return
+
+    def write_status(self, resource: Resource, manifest: Manifest, status: ApiModel) -> Manifest:
+        """Write an object's status; Conflict if anybody wrote the object since it was read."""
+        return self._write(writing("replaceStatus", resource, manifest | {"status": status.dump()}))
+
+    def serve(
+        self,
+        gathered: Gathered,
+        spec: ServedModelSpec,
+        status: ServedModelStatus,
+        revisions: Mapping[str, ModelRevisionSpec],
+    ) -> Served:
+        """Make what serves as the status wants it, and take away what it does not."""
+        there = {(live["kind"], live["metadata"]["name"]): live for live in gathered.live}
+        routes_changed = False
+        for wanted in manifests(gathered.owner, spec, status, revisions):
+            live = there.pop((wanted["kind"], wanted["metadata"]["name"]), None)
+            if self._give(wanted, live) and wanted["kind"] in _ROUTES:
+                routes_changed = True
+        postponed = False
+        may_go = gathered.snapshot.traffic.in_sync and not routes_changed
+        for live in there.values():
+            if live["kind"] != INFERENCE_SERVICES.kind:
+                self._delete(live)
+                routes_changed |= live["kind"] in _ROUTES
+            elif not _is_needed(live, status):
+                if may_go and revision_of(live) not in named_revisions(gathered.live):
+                    self._delete(live)
+                else:
+                    postponed = True
+        return Served(routes_changed, postponed)
+
+    def record(self, gathered: Gathered, spec: ServedModelSpec, status: ServedModelStatus) -> None:
+        """Write what became of revisions and actions, here and in MLflow, and let the oldest go."""
+        since = gathered.served_model["metadata"]["creationTimestamp"]
+        for action, result in action_statuses(gathered.actions, since, status):
+            self._update(ROLLOUT_ACTIONS, action, result)
+        key = Key(gathered.owner.namespace, gathered.owner.name)
+        surplus = surplus_revisions(gathered.revisions, status, spec.revision_history_limit)
+        # Two revisions may be of one MLflow version: what serves has the last word on it.
+        for name, revision in sorted(gathered.revisions.items(), key=lambda item: _rank(item[0], status)):
+            if revision not in surplus:
+                self._record_revision(key, name, revision, status)
+        for old in (*surplus, *surplus_actions(gathered.actions)):
+            self._delete(old)
+
+    def forget(self, uid: str) -> None:
+        """Drop what is remembered of an object."""
+        self._given.pop(uid, None)
+
+    def _record_revision(self, key: Key, name: str, revision: Manifest, status: ServedModelStatus) -> None:
+        known = ModelRevisionStatus.model_validate(revision.get("status") or {})
+        wanted = revision_status(name, known, status, self._clock())
+        changed = wanted != known or "status" not in revision
+        if changed:
+            self._update(MODEL_REVISIONS, revision, wanted)
+        spec = revision["spec"]
+        if changed or _rank(name, status):
+            self._write_back.want_tags(spec["model"], spec["mlflowVersion"], mlflow_tags(key, name, wanted))
+        if name == status.stable_revision:
+            self._write_back.want_alias(spec["model"], mlflow_alias(key), spec["mlflowVersion"])
+
+    def _give(self, wanted: Manifest, live: Manifest | None) -> bool:
+        """Write an object where it is not as wanted; tell whether it was written."""
+        resource = resource_of(wanted)
+        if live is None:
+            self._remember(wanted, self._write(writing("apply", resource, wanted)))
+            return True
+        given = self._given.get(live["metadata"]["uid"])
+        if given is not None and given == (wanted, live["metadata"].get("generation", 0)):
+            return False
+        if is_as_wanted(wanted, live, FIELD_MANAGER):
+            return False
+        if has_foreign_fields(live, FIELD_MANAGER):
+            # Server-side apply leaves to others what they added; only a replacement takes it away.
+            written = self._write(writing("replace", resource, _replaced(live, wanted)))
+        else:
+            written = self._write(writing("apply", resource, wanted))
+        self._remember(wanted, written)
+        return True
+
+    def _remember(self, wanted: Manifest, written: Manifest) -> None:
+        generation = written["metadata"].get("generation")
+        if generation is not None:
+            self._given[written["metadata"]["uid"]] = (wanted, generation)
+
+    def _update(self, resource: Resource, manifest: Manifest, status: ApiModel) -> None:
+        try:
+            self.write_status(resource, manifest, status)
+        except (Conflict, NotThere):
+            return  # somebody wrote or deleted it; its event brings another look
+
+    def _delete(self, live: Manifest) -> None:
+        resource = resource_of(live)
+        self.forget(live["metadata"]["uid"])
+        try:
+            self._write(deleting(resource, live))
+        except (Conflict, NotThere):
+            return  # it is gone, or another has its name by now
+
+
+def _is_needed(inference_service: Manifest, status: ServedModelStatus) -> bool:
+    """Tell whether a status names a revision; even where its ModelRevision is gone its pods then stay."""
+    named = (status.stable_revision, status.candidate_revision, status.previous_revision)
+    return revision_of(inference_service) in named
+
+
+def _rank(revision: str, status: ServedModelStatus) -> int:
+    """Return how much a revision matters: what serves most, what is gone least."""
+    order = (status.previous_revision, status.candidate_revision, status.stable_revision)
+    return order.index(revision) + 1 if revision in order else 0
+
+
+def _replaced(live: Manifest, wanted: Manifest) -> Manifest:
+    """Return ``live`` with the wanted spec, and with the metadata that others (finalizers, say) rely on."""
+    metadata: dict[str, Any] = dict(live["metadata"])
+    for part in ("labels", "annotations"):
+        metadata[part] = (metadata.get(part) or {}) | wanted["metadata"].get(part, {})
+    metadata["ownerReferences"] = wanted["metadata"]["ownerReferences"]
+    return {name: value for name, value in live.items() if name != "status"} | {
+        "metadata": metadata,
+        "spec": wanted["spec"],
+    }

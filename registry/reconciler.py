@@ -1,0 +1,209 @@
+"""One look at one ServedModel: read, decide, write the status, and then what follows from it.
+
+The order is what makes a crash harmless. The revision is created first, since a status may name it; the status is
+written against the version that was read, so of two controllers one has no effect; everything else follows from the
+status alone, and the next look does what this one did not come to.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from threading import Lock
+
+from pydantic import ValidationError
+
+from registry.api.served_model import ServedModelSpec
+from registry.api.status import Condition, ServedModelStatus
+from registry.effects import Effects
+from registry.events import Recorder
+from registry.gather import Gathered, Gatherer
+from registry.kubernetes.resources import SERVED_MODELS, Manifest
+from registry.notifications import Notification, Notifier
+from registry.resolving import Resolver
+from registry.rollout.decide import decide
+from registry.rollout.intent import Event, Intent
+from registry.rollout.manifests import weights
+from registry.rollout.naming import LONGEST_SERVED_MODEL_NAME
+from registry.rollout.snapshot import Target
+from registry.work_queue import Key
+
+_log = logging.getLogger(__name__)
+
+# Envoy needs up to 0.13 s from a route's change to the last request by the old one.
+SETTLE = timedelta(seconds=0.2)
+_SOON = timedelta(seconds=1)
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What a look came to.
+
+    Args:
+        again_in: seconds until the next look is due, at the latest; None where only a change can bring something.
+        phase: where the rollout stands; None where there is no ServedModel any more.
+
+    """
+
+    again_in: float | None
+    phase: str | None
+
+
+class Reconciler:
+    """Looks at ServedModels, one at a time each; several threads may look at different ones.
+
+    Args:
+        gatherer: reads.
+        effects: writes.
+        resolver: forgets what is gone.
+        recorder: of events.
+        notifier: of changes of phase; None where nobody is told.
+        clock: the time of day.
+
+    """
+
+    def __init__(
+        self,
+        gatherer: Gatherer,
+        effects: Effects,
+        resolver: Resolver,
+        recorder: Recorder,
+        notifier: Notifier | None,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._gatherer, self._effects, self._resolver = gatherer, effects, resolver
+        self._recorder, self._notifier, self._clock = recorder, notifier, clock
+        self._lock = Lock()
+        self._routes_written: dict[Key, datetime] = {}
+        # A former controller may have written a route just before this one began.
+        self._began = clock()
+
+    def reconcile(self, key: Key) -> Looked:
+        """Look at a ServedModel.
+
+        Raises:
+            Conflict: it was written meanwhile. At most a ModelRevision was created, and another look is due.
+
+        """
+        settled_at = self._settled_at(key)
+        settled = self._clock() >= settled_at
+        read = self._gatherer.read(key)
+        if read is None:
+            self._forget(key)
+            return Looked(None, None)
+        served_model = read.served_model
+        try:
+            spec = _valid(key, served_model)
+        except ValidationError as error:
+            fault = "; ".join(f"spec.{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors())
+            return self._refuse(served_model, fault)
+        except ValueError as error:
+            return self._refuse(served_model, str(error))
+        gathered = self._gatherer.gather(key, read, spec, self._clock, settled=settled)
+        if gathered.settling and not gathered.snapshot.actions:
+            # A moment from now there is something to decide; until then only an action could be.
+            return Looked(max((settled_at - self._clock()).total_seconds(), 0.0), gathered.snapshot.status.phase)
+        return self._carry_out(key, gathered, spec, decide(gathered.snapshot))
+
+    def _carry_out(self, key: Key, gathered: Gathered, spec: ServedModelSpec, intent: Intent) -> Looked:
+        snapshot = gathered.snapshot
+        revisions = {name: revision.spec for name, revision in snapshot.revisions.items()}
+        create = intent.create or _lost(gathered, intent)
+        if create is not None:
+            self._effects.create_revision(gathered.owner, create)
+            revisions[create.revision] = create.spec
+        changed = intent.status != snapshot.status or "status" not in gathered.served_model
+        if changed:
+            self._effects.write_status(SERVED_MODELS, gathered.served_model, intent.status)
+        served = self._effects.serve(gathered, spec, intent.status, revisions)
+        if served.routes_changed:
+            with self._lock:
+                self._routes_written[key] = self._clock()
+        self._effects.record(gathered, spec, intent.status)
+        self._tell(key, gathered, spec, intent)
+        moments = [intent.look_again] if intent.look_again is not None else []
+        if served.routes_changed:
+            settled_at = self._settled_at(key)
+            moments = [settled_at, *(moment for moment in moments if moment > settled_at)]
+        if served.postponed or changed:
+            # What was decided is input to the next decision, until one changes nothing.
+            moments.append(self._clock() + _SOON)
+        again = min(moments, default=None)
+        seconds = None if again is None else max((again - self._clock()).total_seconds(), 0.0)
+        return Looked(seconds, intent.status.phase)
+
+    def _settled_at(self, key: Key) -> datetime:
+        with self._lock:
+            return self._routes_written.get(key, self._began) + SETTLE
+
+    def _tell(self, key: Key, gathered: Gathered, spec: ServedModelSpec, intent: Intent) -> None:
+        """Tell people what happened."""
+        about = gathered.served_model
+        for event in intent.events:
+            _log.log(
+                logging.WARNING if event.warning else logging.INFO,
+                "%s: %s",
+                event.reason,
+                event.message,
+                extra={"served_model": str(key), "reason": event.reason},
+            )
+        self._recorder.record(about, intent.events)
+        before, status = gathered.snapshot.status, intent.status
+        if self._notifier is None or spec.notifications is None or before.phase == status.phase:
+            return
+        document = {
+            "servedModel": key.name,
+            "namespace": key.namespace,
+            "phase": status.phase,
+            "formerPhase": before.phase,
+            "message": status.message,
+            "stableRevision": status.stable_revision,
+            "candidateRevision": status.candidate_revision,
+            "weights": weights(status),
+            "at": f"{gathered.snapshot.now:%Y-%m-%dT%H:%M:%S.%fZ}",
+        }
+        self._notifier.send(Notification(key.namespace, spec.notifications.webhook_secret, document))
+
+    def _refuse(self, served_model: Manifest, fault: str) -> Looked:
+        """Say what is wrong with a spec that the schema let through; what served before goes on serving."""
+        status = ServedModelStatus.model_validate(served_model.get("status") or {})
+        generation, now = served_model["metadata"]["generation"], self._clock()
+        known = next((condition for condition in status.conditions if condition.type == "Degraded"), None)
+        degraded = Condition(
+            type="Degraded",
+            status="True",
+            reason="InvalidSpec",
+            message=fault[:1024],
+            observed_generation=generation,
+            last_transition_time=now if known is None or known.status != "True" else known.last_transition_time,
+        )
+        others = [condition for condition in status.conditions if condition.type != "Degraded"]
+        wanted = status.model_copy(update={"observed_generation": generation, "conditions": [*others, degraded]})
+        if wanted != status:
+            self._effects.write_status(SERVED_MODELS, served_model, wanted)
+            self._recorder.record(served_model, [Event("InvalidSpec", fault, warning=True)])
+        return Looked(None, status.phase)
+
+    def _forget(self, key: Key) -> None:
+        self._resolver.forget(key)
+        with self._lock:
+            self._routes_written.pop(key, None)
+
+
+def _valid(key: Key, served_model: Manifest) -> ServedModelSpec:
+    """Return a spec; ValueError where it cannot be followed."""
+    if len(key.name) > LONGEST_SERVED_MODEL_NAME:
+        raise ValueError(
+            f"metadata.name has {len(key.name)} characters, and at most {LONGEST_SERVED_MODEL_NAME} may be"
+        )
+    return ServedModelSpec.model_validate(served_model["spec"])
+
+
+def _lost(gathered: Gathered, intent: Intent) -> Target | None:
+    """Return what serves, where somebody deleted its ModelRevision and it can be made again."""
+    target, stable = gathered.snapshot.resolution, intent.status.stable_revision
+    if isinstance(target, Target) and target.revision == stable and stable not in gathered.revisions:
+        return target
+    return None

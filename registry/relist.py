@@ -1,0 +1,75 @@
+"""The guard against watches that freeze or drop events: all objects are listed once a minute, and compared.
+
+Only ServedModels of which something changed since the last list are looked at again, so a thousand that rest cost a few
+requests a minute. It lists metadata alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from registry.kubernetes.api import KubernetesApi
+from registry.kubernetes.resources import (
+    DEPLOYMENTS,
+    MODEL_REVISIONS,
+    ROLLOUT_ACTIONS,
+    SERVED_MODELS,
+    SERVING,
+    Resource,
+)
+from registry.rollout.manifests import SERVED_MODEL_LABEL
+from registry.work_queue import Key
+
+Fingerprint = frozenset[tuple[str, str]]
+
+
+class Relist:
+    """Lists everything, and tells which ServedModels to look at.
+
+    Args:
+        api: the API server.
+        namespaces: to look at; empty for all.
+        enqueue: told which ServedModel changed, or is new.
+
+    """
+
+    def __init__(self, api: KubernetesApi, namespaces: Iterable[str], enqueue: Callable[[Key], None]) -> None:
+        self._api, self._namespaces, self._enqueue = api, tuple(namespaces), enqueue
+        self._known: dict[Key, Fingerprint] = {}
+
+    def step(self) -> int:
+        """List everything once; return how many ServedModels there are."""
+        found: dict[Key, set[tuple[str, str]]] = {}
+        for namespace in self._namespaces or (None,):
+            self._list(namespace, found)
+        former, self._known = self._known, {key: frozenset(parts) for key, parts in found.items()}
+        for key, fingerprint in self._known.items():
+            if former.get(key) != fingerprint:
+                self._enqueue(key)
+        for key in former.keys() - self._known.keys():
+            self._enqueue(key)
+        return len(self._known)
+
+    def forget(self) -> None:
+        """Take everything as changed at the next list."""
+        self._known = {}
+
+    def _list(self, namespace: str | None, found: dict[Key, set[tuple[str, str]]]) -> None:
+        for manifest in self._api.list(SERVED_MODELS, namespace, metadata_only=True):
+            metadata = manifest["metadata"]
+            key = Key(metadata["namespace"], metadata["name"])
+            found[key] = {(metadata["uid"], str(metadata["generation"]))}
+        for resource in (MODEL_REVISIONS, DEPLOYMENTS, *SERVING):
+            self._add_owned(resource, namespace, found)
+        for action in self._api.list(ROLLOUT_ACTIONS, namespace):
+            metadata = action["metadata"]
+            key = Key(metadata["namespace"], action["spec"]["servedModel"])
+            if key in found:
+                found[key].add((metadata["uid"], metadata["resourceVersion"]))
+
+    def _add_owned(self, resource: Resource, namespace: str | None, found: dict[Key, set[tuple[str, str]]]) -> None:
+        for manifest in self._api.list(resource, namespace, SERVED_MODEL_LABEL, metadata_only=True):
+            metadata = manifest["metadata"]
+            key = Key(metadata["namespace"], metadata["labels"][SERVED_MODEL_LABEL])
+            if key in found:
+                found[key].add((metadata["uid"], metadata["resourceVersion"]))

@@ -1,0 +1,216 @@
+"""The next decision about a rollout. PURE.
+
+In order, and the order is the precedence: people's actions; the way back that is under way; what an outage, a
+suspension or a plan forbids; another target; the steps of the attempt; baking; rest. All that is written is a status.
+Traffic, pods and records elsewhere follow from it alone, so a crash between any two writes changes nothing in the end.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from registry.api.served_model import FreezeWindow
+from registry.api.status import Attempt, Resolved
+from registry.rollout import advance, conditions
+from registry.rollout.actions import fold_in, undo_to
+from registry.rollout.draft import Draft
+from registry.rollout.freeze import fault, frozen_until
+from registry.rollout.gates import judge_all
+from registry.rollout.intent import Intent
+from registry.rollout.snapshot import NotFound, Snapshot, Target, Unknown
+
+
+def decide(snapshot: Snapshot) -> Intent:
+    """Return what is to be done now; the same snapshot always gives the same intent."""
+    draft = Draft(snapshot, snapshot.status)
+    _take_resolution(draft)
+    fold_in(draft)
+    if draft.status.phase == "RollingBack":
+        _finish_way_back(draft)
+    elif draft.status.attempt is not None and draft.status.attempt.undo:
+        advance.finish_undo(draft)
+    elif not _held_by_owner(draft):
+        _pursue(draft)
+    _bake(draft)
+    _cool(draft)
+    draft.set(observed_generation=snapshot.generation, conditions=conditions.of(draft))
+    return Intent(
+        status=draft.status,
+        create=draft.create,
+        outcomes=tuple(draft.outcomes),
+        results=tuple(draft.results),
+        events=tuple(draft.events),
+        look_again=min(draft.due, default=None),
+    )
+
+
+def _take_resolution(draft: Draft) -> None:
+    """Take down what the selector means; what it meant before stays while MLflow does not answer."""
+    target = draft.snapshot.resolution
+    if not isinstance(target, Target):
+        return
+    known = draft.status.resolved
+    if known is None or known.revision != target.revision:
+        spec = target.spec
+        draft.set(
+            resolved=Resolved(
+                version=spec.version,
+                mlflow_version=spec.mlflow_version,
+                digest=spec.digest,
+                revision=target.revision,
+                at=draft.now,
+            ),
+            # A rejection holds until the selector resolves elsewhere; this is elsewhere.
+            rejected_revisions=[r for r in draft.status.rejected_revisions if r.revision == target.revision],
+        )
+        draft.event("Resolved", f"{spec.model} is version {spec.version} (MLflow's {spec.mlflow_version})")
+
+
+def _finish_way_back(draft: Draft) -> None:
+    """Wait until no request goes to what was rejected, then let go of it."""
+    if not draft.snapshot.traffic.in_sync:
+        draft.phase("RollingBack", f"{draft.status.message.partition(';')[0]}; the gateway has not followed yet")
+        draft.look_again_in(1)
+        return
+    draft.set(candidate_revision=None, attempt=None)
+    _rest(draft)
+    draft.look_again_in(0)
+
+
+def _held_by_owner(draft: Draft) -> bool:
+    """Tell whether the spec forbids every change but the way back, and say so."""
+    spec = draft.snapshot.spec
+    if not (spec.suspend or spec.plan_only):
+        draft.set(plan=[])
+        return False
+    plan = advance.plan(draft) if spec.plan_only else []
+    draft.set(plan=plan, message="; ".join(plan) or "suspended: nothing changes but by abort or undo")
+    return True
+
+
+def _pursue(draft: Draft) -> None:
+    """Bring the target to all of the traffic, as far as it goes now."""
+    target = draft.snapshot.resolution
+    if isinstance(target, NotFound):
+        _without_target(draft, target.message)
+    elif isinstance(target, Unknown):
+        if draft.status.attempt is not None:
+            advance.hold_unavailable(draft, target.message)
+        else:
+            _rest(draft)
+    elif draft.status.candidate_revision not in (None, target.revision):
+        _replace_candidate(draft, target)
+    elif target.revision == draft.status.stable_revision:
+        _rest(draft)
+    elif draft.status.candidate_revision == target.revision:
+        advance.step(draft)
+    elif draft.rejection_of(target.revision) is not None:
+        _rest(draft)
+    else:
+        _begin(draft, target)
+
+
+def _without_target(draft: Draft, message: str) -> None:
+    """Serve on what is served; a candidate that the selector no longer means is let go."""
+    if draft.status.candidate_revision is not None:
+        _supersede(draft, f"the selector means nothing any more: {message}")
+        return
+    if draft.status.stable_revision is None:
+        draft.phase("Pending", message)
+    else:
+        _rest(draft)
+
+
+def _replace_candidate(draft: Draft, target: Target) -> None:
+    _supersede(draft, f"{target.revision} is wanted instead")
+
+
+def _supersede(draft: Draft, message: str) -> None:
+    """Take the candidate's traffic away without rejecting it; the next decision begins anew once that is done."""
+    candidate = draft.status.candidate_revision
+    if candidate is not None:
+        draft.outcome(candidate, "Superseded", "Superseded", message)
+    draft.set_attempt(weight=0, shadow_percent=0, match=None)
+    draft.set(paused=None)
+    draft.phase("RollingBack", message)
+    draft.look_again_in(0)
+
+
+def _begin(draft: Draft, target: Target) -> None:
+    """Start an attempt, unless it is a time in which nothing starts."""
+    frozen = frozen_until(_usable_windows(draft), draft.now)
+    if frozen is not None:
+        draft.phase("Frozen", f"{target.revision} waits until {frozen:%Y-%m-%d %H:%M %Z}: a freeze window")
+        draft.look_again_at(frozen)
+        return
+    number = draft.status.attempts + 1
+    draft.create = target
+    draft.set(
+        candidate_revision=target.revision,
+        attempt=Attempt(id=f"{target.revision}/{number}", step_started_at=draft.now),
+        attempts=number,
+        baking_until=None,
+    )
+    draft.phase("Validating", f"{target.revision}: its pods start, and its gates are judged")
+    draft.look_again_in(0)
+
+
+def _usable_windows(draft: Draft) -> list[FreezeWindow]:
+    return [window for window in draft.snapshot.spec.freeze_windows if fault(window) is None]
+
+
+def _bake(draft: Draft) -> None:
+    """Watch a promoted revision, and go back by ourselves where its online gates fail."""
+    until, stable = draft.status.baking_until, draft.status.stable_revision
+    if until is None or stable is None or draft.status.phase == "RollingBack" or draft.snapshot.spec.suspend:
+        return
+    gates = [gate for gate in draft.snapshot.spec.gates if gate.prometheus is not None]
+    verdict = judge_all(gates, draft.snapshot.measurements, has_stable=True)
+    previous = draft.revision(draft.status.previous_revision)
+    if verdict is not None and verdict.state == "Failed" and previous is not None:
+        undo_to(draft, previous, "GateFailed", f"{stable} failed while baking: {verdict.message}", by=None)
+        draft.event("RolledBack", verdict.message, warning=True)
+    elif draft.now >= until:
+        draft.set(baking_until=None)
+        if draft.status.candidate_revision is None:
+            _rest(draft)
+    else:
+        draft.look_again_at(until)
+        draft.look_again_in(5)
+
+
+def _cool(draft: Draft) -> None:
+    """Let the former revision go when its time is over, or it serves again."""
+    previous, until = draft.status.previous_revision, draft.status.warm_until
+    if previous is None:
+        return
+    if until is None or draft.now >= until or previous == draft.status.stable_revision:
+        draft.set(previous_revision=None, warm_until=None)
+    else:
+        draft.look_again_at(until)
+
+
+def _rest(draft: Draft) -> None:
+    """Say how things are when nothing is to be done."""
+    status = draft.status
+    resolved = status.resolved
+    rejection = None if resolved is None else draft.rejection_of(resolved.revision)
+    if status.baking_until is not None and draft.now < status.baking_until:
+        until = f"{status.baking_until:%H:%M:%S}"
+        draft.phase("Baking", f"{status.stable_revision} serves everything and is watched until {until}")
+    elif rejection is not None:
+        serving = f"{status.stable_revision} serves" if status.stable_revision else "nothing serves"
+        draft.phase("Rejected", f"{rejection.revision}: {rejection.message}; {serving}")
+    elif status.stable_revision is not None:
+        draft.phase("Healthy", f"{status.stable_revision} serves")
+    else:
+        draft.phase("Pending", status.message or "nothing is resolved yet")
+
+
+def needs_online_gates(snapshot: Snapshot) -> bool:
+    """Tell whether a decision on this snapshot looks at Prometheus; the gatherer asks only then."""
+    status, steps = snapshot.status, snapshot.spec.rollout.steps
+    if status.baking_until is not None and snapshot.now < status.baking_until + timedelta(seconds=5):
+        return True
+    attempt = status.attempt
+    return attempt is not None and attempt.step < len(steps) and steps[attempt.step].gate is not None

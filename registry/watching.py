@@ -1,0 +1,123 @@
+"""kopf's watches: whatever changes, the ServedModel that it belongs to is looked at. Nothing else happens here.
+
+Only `on.event` handlers are used: they need no finalizer and write no annotation, so a deleted ServedModel goes at once
+and a served object is never touched by kopf.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import kopf
+
+from registry.kubernetes.resources import (
+    DEPLOYMENTS,
+    GRPC_ROUTES,
+    HTTP_ROUTES,
+    INFERENCE_SERVICES,
+    MODEL_REVISIONS,
+    ROLLOUT_ACTIONS,
+    SERVED_MODELS,
+    SERVICES,
+    Resource,
+)
+from registry.rollout.manifests import SERVED_MODEL_LABEL
+from registry.work_queue import Key
+
+Enqueue = Callable[[Key, bool], None]
+"""Told which ServedModel to look at, and whether somebody waits for it."""
+
+_OWNED = (MODEL_REVISIONS, INFERENCE_SERVICES, HTTP_ROUTES, GRPC_ROUTES, SERVICES, DEPLOYMENTS)
+
+
+class _News:
+    """Tells changes from statuses that we wrote ourselves."""
+
+    def __init__(self) -> None:
+        self._generations: dict[str, int] = {}
+
+    def is_in(self, event: kopf.RawEvent) -> bool:
+        """Tell whether an object was made, deleted, or changed in more than its status."""
+        metadata: Any = event["object"]["metadata"]
+        uid, generation = str(metadata.get("uid")), int(metadata.get("generation") or 0)
+        if event["type"] == "DELETED":
+            self._generations.pop(uid, None)
+            return True
+        former, self._generations[uid] = self._generations.get(uid), generation
+        return former is None or former != generation
+
+
+def handlers(enqueue: Enqueue) -> kopf.OperatorRegistry:
+    """Return kopf's handlers."""
+    registry, news = kopf.OperatorRegistry(), _News()
+
+    async def on_served_model(name: str | None, namespace: str | None, event: kopf.RawEvent, **_: Any) -> None:
+        if news.is_in(event):
+            enqueue(Key(str(namespace), str(name)), False)
+
+    async def on_action(namespace: str | None, spec: kopf.Spec, event: kopf.RawEvent, **_: Any) -> None:
+        if event["type"] != "DELETED" and "state" not in (event["object"].get("status") or {}):
+            enqueue(Key(str(namespace), str(spec.get("servedModel"))), True)
+
+    async def on_owned(namespace: str | None, labels: kopf.Labels, event: kopf.RawEvent, **_: Any) -> None:
+        if event["object"].get("kind") != MODEL_REVISIONS.kind or news.is_in(event):
+            enqueue(Key(str(namespace), labels[SERVED_MODEL_LABEL]), False)
+
+    _on(registry, SERVED_MODELS, on_served_model)
+    _on(registry, ROLLOUT_ACTIONS, on_action)
+    for resource in _OWNED:
+        _on(registry, resource, on_owned, labels={SERVED_MODEL_LABEL: kopf.PRESENT})
+    kopf.on.login(registry=registry, id="service-account")(_service_account)
+    kopf.on.login(registry=registry, id="kubeconfig")(_kubeconfig)
+    return registry
+
+
+def _service_account(**arguments: Any) -> kopf.ConnectionInfo | None:
+    return kopf.login_with_service_account(**arguments)
+
+
+def _kubeconfig(**arguments: Any) -> kopf.ConnectionInfo | None:
+    return kopf.login_with_kubeconfig(**arguments)
+
+
+def _on(registry: kopf.OperatorRegistry, resource: Resource, handler: Any, **filters: Any) -> None:
+    register = kopf.on.event(
+        resource.group, resource.version, resource.plural, id=f"look/{resource.plural}", registry=registry, **filters
+    )
+    register(handler)
+
+
+def watch_settings() -> kopf.OperatorSettings:
+    """Return kopf's settings: nothing is written, and a watch that is silent is opened anew."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.peering.standalone = True
+    # A stream may freeze without an error: the server ends it, else the client does, else silence does.
+    settings.watching.server_timeout = 300
+    settings.watching.client_timeout = 330
+    settings.watching.connect_timeout = 10
+    settings.watching.inactivity_timeout = 90
+    settings.watching.chunk_size = 500
+    settings.networking.request_timeout = 10
+    settings.networking.error_backoffs = (0.5, 1, 2, 4)
+    settings.process.ultimate_exiting_timeout = 10
+    for resource in _OWNED:
+        settings.watching.label_selectors[resource.group, resource.version, resource.plural] = SERVED_MODEL_LABEL
+    return settings
+
+
+async def watch(enqueue: Enqueue, namespaces: Iterable[str], stop: asyncio.Event, ready: asyncio.Event) -> None:
+    """Watch until ``stop``; ``ready`` is set once the watches are open."""
+    namespaces = tuple(namespaces)
+    await kopf.operator(
+        registry=handlers(enqueue),
+        settings=watch_settings(),
+        standalone=True,
+        clusterwide=not namespaces,
+        namespaces=namespaces,
+        stop_flag=stop,
+        ready_flag=ready,
+    )

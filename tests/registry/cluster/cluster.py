@@ -1,0 +1,181 @@
+"""A cluster as the tests use it: the product's own API adapter stands in for kubectl, and writes as a person would."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from registry.errors import AlreadyThere, NotThere
+from registry.kubernetes.api import KubernetesApi, connect
+from registry.kubernetes.resources import (
+    HTTP_ROUTES,
+    INFERENCE_SERVICES,
+    MODEL_REVISIONS,
+    ROLLOUT_ACTIONS,
+    SERVED_MODELS,
+    Manifest,
+    Resource,
+)
+from registry.kubernetes.writes import Write, writing
+
+CRDS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition")
+NAMESPACES = Resource("", "v1", "namespaces", "Namespace")
+_Found = TypeVar("_Found")
+
+
+def wait_for(look: Callable[[], _Found | None], what: str, seconds: float = 30.0) -> _Found:
+    """Return what ``look`` finds, asking until it finds something."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = look()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"{what} did not come within {seconds:g} s"
+        time.sleep(0.05)
+
+
+class Cluster:
+    """A namespace of a cluster.
+
+    Args:
+        namespace: made for one test.
+
+    """
+
+    def __init__(self, namespace: str) -> None:
+        self.namespace = namespace
+        self._client = connect(10.0)
+        self.api = KubernetesApi(self._client)
+
+    def install(self) -> None:
+        """Install the controller's kinds, as loosely as they can be, where they are not there yet."""
+        for resource, short in ((SERVED_MODELS, "smodel"), (MODEL_REVISIONS, "mrev"), (ROLLOUT_ACTIONS, "ract")):
+            try:
+                self.post(CRDS.path(), _loose_crd(resource, short))
+            except AlreadyThere:
+                continue
+        for resource in (SERVED_MODELS, MODEL_REVISIONS, ROLLOUT_ACTIONS):
+            wait_for(lambda resource=resource: self._is_served(resource), f"{resource.kind}'s API")
+
+    def _is_served(self, resource: Resource) -> bool:
+        try:
+            list(self.api.list(resource))
+        except NotThere:
+            return False
+        return True
+
+    def post(self, path: str, manifest: Manifest) -> None:
+        """Create an object that has no namespace."""
+        answer = self._client.post(path, json=manifest)
+        if answer.status_code == 409:
+            raise AlreadyThere(answer.text)
+        answer.raise_for_status()
+
+    def make_namespace(self) -> None:
+        """Make the namespace."""
+        self.post(NAMESPACES.path(), {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}})
+
+    def remove(self) -> None:
+        """Take the namespace away, without waiting for it."""
+        self._client.delete(NAMESPACES.path(None, self.namespace))
+        self.api.close()
+
+    def create(self, resource: Resource, name: str, spec: Manifest, **metadata: Any) -> Manifest:
+        """Create an object."""
+        manifest = {
+            "apiVersion": resource.api_version,
+            "kind": resource.kind,
+            "metadata": {"name": name, "namespace": self.namespace, **metadata},
+            "spec": spec,
+        }
+        return self.api.write(writing("create", resource, manifest))
+
+    def patch(self, resource: Resource, name: str, patch: Manifest) -> Manifest:
+        """Change an object as `kubectl patch --type merge` does, under kubectl's name."""
+        answer = self._client.patch(
+            resource.path(self.namespace, name),
+            params={"fieldManager": "kubectl-edit"},
+            headers={"Content-Type": "application/merge-patch+json"},
+            json=patch,
+        )
+        answer.raise_for_status()
+        found: Manifest = answer.json()
+        return found
+
+    def delete(self, resource: Resource, name: str) -> None:
+        """Delete an object."""
+        found = self.get(resource, name)
+        assert found is not None
+        self.api.write(Write("delete", resource, self.namespace, name, {}, found["metadata"]["uid"]))
+
+    def get(self, resource: Resource, name: str) -> Manifest | None:
+        """Return an object."""
+        return self.api.get(resource, self.namespace, name)
+
+    def list(self, resource: Resource) -> list[Manifest]:
+        """Return all objects of a kind."""
+        return list(self.api.list(resource, self.namespace))
+
+    def status(self, name: str = "cars") -> Manifest:
+        """Return a ServedModel's status."""
+        found = self.get(SERVED_MODELS, name)
+        return (found or {}).get("status") or {}
+
+    def act(self, action: str, name: str = "cars", **more: Any) -> Manifest:
+        """Create a RolloutAction."""
+        spec = {"servedModel": name, "action": action, "requestedBy": "alice", **more}
+        return self.create(ROLLOUT_ACTIONS, f"{name}-{action.lower()}-{time.monotonic_ns()}", spec)
+
+    def wait_for_phase(self, *phases: str, name: str = "cars", seconds: float = 30.0) -> Manifest:
+        """Return a ServedModel's status once it is in one of the phases."""
+
+        def look() -> Manifest | None:
+            status = self.status(name)
+            return status if status.get("phase") in phases else None
+
+        try:
+            return wait_for(look, f"phase {' or '.join(phases)}", seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it is {self.status(name)}") from error
+
+    def weights(self, name: str = "cars") -> dict[str, int]:
+        """Return the weights of the HTTPRoute, by revision."""
+        route = self.get(HTTP_ROUTES, name)
+        if route is None:
+            return {}
+        backends = route["spec"]["rules"][-1]["backendRefs"]
+        return {backend["name"].removesuffix("-predictor"): backend["weight"] for backend in backends}
+
+    def inference_services(self) -> set[str]:
+        """Return the names of the InferenceServices that are not on their way out."""
+        found = self.list(INFERENCE_SERVICES)
+        return {one["metadata"]["name"] for one in found if "deletionTimestamp" not in one["metadata"]}
+
+
+def _loose_crd(resource: Resource, short: str) -> Manifest:
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    return {
+        "apiVersion": CRDS.api_version,
+        "kind": CRDS.kind,
+        "metadata": {"name": f"{resource.plural}.{resource.group}"},
+        "spec": {
+            "group": resource.group,
+            "scope": "Namespaced",
+            "names": {
+                "plural": resource.plural,
+                "singular": resource.kind.lower(),
+                "kind": resource.kind,
+                "shortNames": [short],
+            },
+            "versions": [
+                {
+                    "name": resource.version,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "schema": {"openAPIV3Schema": anything},
+                }
+            ],
+        },
+    }

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
+import pytest
+
+from registry.api.served_model import ModelSelector
+from registry.errors import MlflowUnavailable, NotRegistered
+from registry.mlflow_registry import Registered, RunFacts
+from registry.resolving import REVIEW_SECONDS, Found, Resolver, look_up
+from registry.rollout.snapshot import NotFound, Unknown
+from registry.work_queue import Key
+
+CARS = Key("fleet", "cars")
+CHAMPION = ModelSelector(name="cars", alias="champion")
+
+
+class FakeMlflow:
+    """Two versions of a model, and an alias."""
+
+    def __init__(self) -> None:
+        self.versions = {
+            "1": Registered("1", "20260101000000", "sha256:1", "run1"),
+            "2": Registered("2", "20260102000000", "sha256:2", "run2"),
+        }
+        self.champion: str | None = "1"
+        self.features: tuple[str, ...] = ("speed",)
+        self.fault: str | None = None
+        self.answers = Event()
+        self.answers.set()
+        self.calls: list[str] = []
+
+    def aliases(self) -> Mapping[str, Mapping[str, str]]:
+        self._called("aliases")
+        return {"cars": {} if self.champion is None else {"champion": self.champion}}
+
+    def by_id(self, model: str, version: str) -> Registered | None:
+        self._called(f"by_id {model} {version}")
+        return next((found for found in self.versions.values() if found.id == version), None)
+
+    def by_alias(self, model: str, alias: str) -> Registered:
+        self._called(f"by_alias {model} {alias}")
+        if self.champion is None:
+            raise NotRegistered("no alias")
+        return self.versions[self.champion]
+
+    def newest(self, model: str, condition: str) -> Registered | None:
+        self._called(f"newest {model} {condition}")
+        return self.versions["2"]
+
+    def run(self, run_id: str) -> RunFacts:
+        self._called(f"run {run_id}")
+        return RunFacts({"rate": 0.1}, self.features)
+
+    def _called(self, what: str) -> None:
+        self.calls.append(what)
+        self.answers.wait(10)
+        if self.fault is not None:
+            raise MlflowUnavailable(self.fault)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class World:
+    def __init__(self, executor: ThreadPoolExecutor) -> None:
+        self.mlflow, self.clock, self.told = FakeMlflow(), Clock(), list[Key]()
+        self.resolver = Resolver(self.mlflow, executor, self.clock, patience=0.2, notify=self.told.append)
+
+    def number(self) -> str:
+        answer = self.resolver.answer(CARS, CHAMPION, hurry=False)
+        assert isinstance(answer, Found), answer
+        return answer.number
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with ThreadPoolExecutor(2) as executor:
+        found = World(executor)
+        yield found
+        found.mlflow.answers.set()
+
+
+@pytest.mark.parametrize(
+    ("selector", "number", "call"),
+    [
+        ({"alias": "champion"}, "1", "by_alias cars champion"),
+        ({"version": "20260102000000"}, "2", "by_id cars 20260102000000"),
+        ({"tag": "stage=gold"}, "2", "newest cars tags.`stage` = 'gold'"),
+        ({"run_id": "a" * 32}, "2", f"newest cars run_id = '{'a' * 32}'"),
+    ],
+)
+def test_each_selector_finds_its_version(selector: dict[str, str], number: str, call: str) -> None:
+    mlflow = FakeMlflow()
+    answer = look_up(mlflow, ModelSelector(name="cars", **selector))
+    assert isinstance(answer, Found)
+    assert (answer.number, answer.run.feature_names) == (number, ("speed",))
+    assert mlflow.calls[0] == call
+
+
+def test_what_is_not_there_is_not_found_and_what_is_not_told_is_unknown() -> None:
+    mlflow = FakeMlflow()
+    mlflow.champion = None
+    assert isinstance(look_up(mlflow, CHAMPION), NotFound)
+    assert isinstance(look_up(mlflow, ModelSelector(name="cars", version="20300101000000")), NotFound)
+    mlflow.fault = "connection refused"
+    assert look_up(mlflow, CHAMPION) == Unknown("connection refused")
+
+
+def test_a_version_that_the_predictor_could_not_check_is_not_found() -> None:
+    mlflow = FakeMlflow()
+    mlflow.versions["1"] = Registered("1", "20260101000000", "", "run1")
+    answer = look_up(mlflow, CHAMPION)
+    assert isinstance(answer, NotFound)
+    assert answer.reason == "NotTelltale"
+    mlflow.versions["1"] = Registered("1", "20260101000000", "sha256:1", "run1")
+    mlflow.features = ()
+    answer = look_up(mlflow, CHAMPION)
+    assert isinstance(answer, NotFound)
+    assert answer.reason == "NoSignature"
+
+
+def test_a_tag_that_would_break_the_query_finds_nothing() -> None:
+    mlflow = FakeMlflow()
+    assert isinstance(look_up(mlflow, ModelSelector(name="cars", tag="stage=x' OR name = 'other")), NotFound)
+    assert mlflow.calls == []
+
+
+def test_an_answer_is_kept_and_mlflow_is_not_asked_again(world: World) -> None:
+    assert world.number() == "1"
+    calls = list(world.mlflow.calls)
+    assert world.number() == "1"
+    assert world.mlflow.calls == calls
+
+
+def test_an_alias_that_moved_is_noticed_by_the_poll_and_told(world: World) -> None:
+    assert world.number() == "1"
+    world.told.clear()
+    world.resolver.poll()
+    assert world.told == []
+    world.mlflow.champion = "2"
+    world.resolver.poll()
+    assert world.told == [CARS]
+    assert world.number() == "2"
+
+
+def test_a_poll_asks_for_nothing_but_the_aliases_while_nothing_moves(world: World) -> None:
+    world.number()
+    world.mlflow.calls.clear()
+    world.resolver.poll()
+    assert world.mlflow.calls == ["aliases"]
+    world.clock.now += REVIEW_SECONDS
+    world.resolver.poll()
+    assert "by_alias cars champion" in world.mlflow.calls, "now and then a version's tags are looked at again"
+
+
+def test_while_mlflow_does_not_answer_nothing_is_known_and_afterwards_it_is_again(world: World) -> None:
+    world.number()
+    world.told.clear()
+    world.mlflow.fault = "connection refused"
+    world.resolver.poll()
+    assert world.told == [CARS]
+    assert world.resolver.answer(CARS, CHAMPION, hurry=False) == Unknown("connection refused")
+    world.resolver.poll()
+    assert world.told == [CARS], "an outage is told once"
+    world.mlflow.fault = None
+    world.resolver.poll()
+    assert world.told == [CARS, CARS]
+    assert world.number() == "1"
+
+
+def test_nobody_waits_for_an_mlflow_that_hangs_longer_than_their_patience(world: World) -> None:
+    world.mlflow.answers.clear()
+    assert isinstance(world.resolver.answer(CARS, CHAMPION, hurry=True), Unknown)
+    assert isinstance(world.resolver.answer(CARS, CHAMPION, hurry=False), Unknown)
+    world.mlflow.answers.set()
+    assert world.number() == "1"
+
+
+def test_an_alias_that_does_not_exist_is_no_outage_for_other_models(world: World) -> None:
+    other = Key("fleet", "trucks")
+    world.mlflow.champion = None
+    assert isinstance(world.resolver.answer(CARS, CHAMPION, hurry=False), NotFound)
+    version = ModelSelector(name="cars", version="20260102000000")
+    assert isinstance(world.resolver.answer(other, version, hurry=False), Found)
+
+
+def test_a_served_model_that_is_gone_is_not_looked_up_any_more(world: World) -> None:
+    world.number()
+    world.resolver.forget(CARS)
+    world.mlflow.champion = "2"
+    world.mlflow.calls.clear()
+    world.resolver.poll()
+    assert world.mlflow.calls == ["aliases"]

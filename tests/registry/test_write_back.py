@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from registry.errors import MlflowUnavailable, NotRegistered
+from registry.write_back import WriteBack
+
+
+class Notes:
+    """MLflow, as far as notes go."""
+
+    def __init__(self) -> None:
+        self.tags: dict[tuple[str, str], dict[str, str]] = {}
+        self.aliases: dict[tuple[str, str], str] = {}
+        self.fault: Exception | None = None
+        self.writes = 0
+
+    def set_tags(self, model: str, number: str, tags: Mapping[str, str]) -> None:
+        self._write()
+        self.tags.setdefault((model, number), {}).update(tags)
+
+    def set_alias(self, model: str, alias: str, number: str) -> None:
+        self._write()
+        self.aliases[model, alias] = number
+
+    def _write(self) -> None:
+        self.writes += 1
+        if self.fault is not None:
+            raise self.fault
+
+
+def test_only_the_newest_wish_is_written_and_nothing_twice() -> None:
+    notes = Notes()
+    write_back = WriteBack(notes)
+    write_back.want_tags("cars", "1", {"weight": "10"})
+    write_back.want_tags("cars", "1", {"weight": "50"})
+    write_back.want_alias("cars", "serving", "1")
+    assert write_back.flush()
+    assert notes.tags == {("cars", "1"): {"weight": "50"}}
+    assert notes.aliases == {("cars", "serving"): "1"}
+    writes = notes.writes
+    write_back.want_tags("cars", "1", {"weight": "50"})
+    write_back.flush()
+    assert notes.writes == writes
+
+
+def test_what_mlflow_did_not_take_is_written_at_the_next_flush() -> None:
+    notes = Notes()
+    write_back = WriteBack(notes)
+    write_back.want_tags("cars", "1", {"weight": "10"})
+    notes.fault = MlflowUnavailable("away")
+    assert not write_back.flush()
+    notes.fault = None
+    assert write_back.flush()
+    assert notes.tags == {("cars", "1"): {"weight": "10"}}
+
+
+def test_a_version_that_is_gone_keeps_nobody_waiting() -> None:
+    notes = Notes()
+    write_back = WriteBack(notes)
+    write_back.want_tags("cars", "1", {"weight": "10"})
+    notes.fault = NotRegistered("gone")
+    assert write_back.flush()
+    write_back.want_tags("cars", "1", {"weight": "10"})
+    writes = notes.writes
+    write_back.flush()
+    assert notes.writes == writes
+
+
+def test_a_wish_that_comes_while_the_former_is_written_is_not_lost() -> None:
+    class Slow(Notes):
+        def set_tags(self, model: str, number: str, tags: Mapping[str, str]) -> None:
+            if tags["weight"] == "10":
+                write_back.want_tags("cars", "1", {"weight": "50"})
+            super().set_tags(model, number, tags)
+
+    notes = Slow()
+    write_back = WriteBack(notes)
+    write_back.want_tags("cars", "1", {"weight": "10"})
+    write_back.flush()
+    write_back.flush()
+    assert notes.tags == {("cars", "1"): {"weight": "50"}}
+
+
+def test_a_replica_that_leads_again_takes_nothing_as_written() -> None:
+    notes = Notes()
+    write_back = WriteBack(notes)
+    write_back.want_alias("cars", "serving", "1")
+    write_back.flush()
+    notes.aliases["cars", "serving"] = "2"
+    write_back.forget()
+    write_back.want_alias("cars", "serving", "1")
+    write_back.flush()
+    assert notes.aliases["cars", "serving"] == "1"
