@@ -222,7 +222,8 @@ class IngestLog:
 
     def finish_training(self, batch_id: str) -> None:
         """Record that the batch's version is registered and in the model store."""
-        self._update("state = 'done', error = NULL, finished_at = now() WHERE id = %s", (batch_id,), batch_id)
+        change = "state = 'done', error = NULL, setback = NULL, finished_at = now() WHERE id = %s"
+        self._update(change, (batch_id,), batch_id)
 
     def fail_training(self, batch_id: str, error: str) -> None:
         """Record that the batch's training failed for good, and why."""

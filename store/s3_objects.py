@@ -62,8 +62,9 @@ def s3_client(*, connect_seconds: float = _CONNECT_SECONDS, read_seconds: float 
 
     """
     for library in ("botocore", "urllib3"):
-        # At DEBUG they log signed headers with session tokens, and the answers that bring secret keys.
-        logging.getLogger(library).setLevel(logging.INFO)
+        # At DEBUG they log signed headers with session tokens, and the answers that bring secret keys; at INFO, at each
+        # start, where they found the credentials.
+        logging.getLogger(library).setLevel(logging.WARNING)
     core = botocore.session.get_session()
     # As the session's default it also holds for the client that asks STS for a role's credentials.
     core.set_default_client_config(

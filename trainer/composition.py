@@ -2,50 +2,56 @@
 
 from __future__ import annotations
 
+import os
+import socket
+from contextlib import nullcontext
 from datetime import UTC, datetime
 
+from store.attempts import Attempts, Silence
 from store.ingest_log import IngestLog
-from store.local_objects import LocalObjectStore
 from store.migrate import making_mlflow_tables
 from store.model_store import ModelStore
+from store.object_url import open_objects
 from store.postgres import Postgres
 from store.queue import TrainingQueue
 from trainer.attempt import AttemptLock
+from trainer.job_runner import JobRunner
 from trainer.settings import TrainerSettings
-from trainer.tracking import Tracking
+from trainer.tracking import Tracking, is_server
 from trainer.training import Training
+from trainer.vitals import Vitals
 from trainer.window import Bounds, WindowReader
 from trainer.worker import Pace, Worker
 
 
-def build(settings: TrainerSettings, postgres: Postgres) -> Worker:
+def build(settings: TrainerSettings, postgres: Postgres, vitals: Vitals) -> Worker:
     """Put a worker together; MLflow's tables are made if they are missing.
 
     Raises:
         StoreUnavailable, TrackingUnavailable: PostgreSQL, MLflow or the object store's folder is not there.
 
     """
-    log = IngestLog(postgres, LocalObjectStore(settings.object_store_root), TrainingQueue(postgres))
+    attempts = Attempts(postgres, f"{socket.gethostname()}:{os.getpid()}")
+    training = build_training(settings, postgres)
+    runner = JobRunner(training, attempts, vitals, max_attempts=settings.max_attempts)
     pace = Pace(
-        heartbeat=settings.heartbeat_seconds, lost_after=settings.lost_after_seconds, grace=settings.stop_grace_seconds
+        heartbeat=settings.heartbeat_seconds,
+        silence=Silence(settings.lost_after_seconds, settings.hung_after_seconds),
+        grace=settings.stop_grace_seconds,
+        max_losses=settings.max_losses,
     )
-    return Worker(
-        settings.database_url, build_training(settings, postgres), log, max_attempts=settings.max_attempts, pace=pace
-    )
+    return Worker(settings.database_url, runner, attempts, vitals, pace)
 
 
 def build_training(settings: TrainerSettings, postgres: Postgres) -> Training:
     """Put together what one job does."""
-    objects = LocalObjectStore(settings.object_store_root)
+    objects = open_objects(settings.object_store)
     log = IngestLog(postgres, objects, TrainingQueue(postgres))
-    with making_mlflow_tables(settings.database_url):
-        tracking = Tracking(settings.mlflow_tracking_uri, settings.mlflow_artifact_root)
-        tracking.prepare()
     bounds = Bounds(settings.window_records, settings.window_values, settings.window_batches)
     return Training(
         log=log,
         models=ModelStore(objects),
-        tracking=tracking,
+        tracking=_tracking(settings),
         clock=lambda: datetime.now(UTC),
         attempts=AttemptLock(settings.database_url),
         windows=WindowReader(log, bounds),
@@ -53,3 +59,11 @@ def build_training(settings: TrainerSettings, postgres: Postgres) -> Training:
         contamination=settings.contamination,
         min_holdout_records=settings.min_holdout_records,
     )
+
+
+def _tracking(settings: TrainerSettings) -> Tracking:
+    """Return MLflow, with its tables made: by its server, if there is one, else by us, one process at a time."""
+    tracking = Tracking(settings.mlflow_tracking_uri, settings.mlflow_artifact_root)
+    with nullcontext() if is_server(settings.mlflow_tracking_uri) else making_mlflow_tables(settings.database_url):
+        tracking.prepare()
+    return tracking

@@ -8,6 +8,8 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from store.object_url import ObjectStoreUrl
+
 
 class TrainerSettings(BaseSettings):
     """What can be set, each with its meaning, unit and the reason for its default."""
@@ -19,8 +21,8 @@ class TrainerSettings(BaseSettings):
         validation_alias="DATABASE_URL",
         description="PostgreSQL: batches and the training queue.",
     )
-    object_store_root: Path = Field(
-        Path(".telltale/objects"), description="Folder of the object store: telemetry batches and the model store."
+    object_store: ObjectStoreUrl = Field(
+        ".telltale/objects", description="The object store, for batches and models: a folder, or s3://bucket/prefix."
     )
     mlflow_tracking_uri: str = Field(
         "postgresql+psycopg://telltale@127.0.0.1:5432/telltale",
@@ -58,7 +60,22 @@ class TrainerSettings(BaseSettings):
         description="Records below which nothing is held out for the evaluation: a fifth of fewer tells nothing.",
     )
     max_attempts: int = Field(
-        5, ge=1, description="Attempts at a batch before it fails for good. Outages of a store do not count."
+        5,
+        ge=1,
+        description="Attempts at a batch before it fails for good, by all workers together. Outages of a store do not"
+        " count.",
+    )
+    max_losses: int = Field(
+        20,
+        ge=1,
+        description="Worker processes that may end at a batch before it fails for good. Many, since a machine that"
+        " goes, or a neighbour that takes the memory, says nothing against the batch.",
+    )
+    attempt_seconds: float = Field(
+        3600.0,
+        gt=0,
+        description="Seconds that one attempt at a batch may take, waits for outages not counted. Beyond, it is a"
+        " fault of the batch, and the worker's process ends: there is no other way to stop a training.",
     )
     heartbeat_seconds: float = Field(
         2.0, gt=0, description="Seconds between a worker's signs of life; also how often lost workers are looked for."
@@ -67,7 +84,31 @@ class TrainerSettings(BaseSettings):
         8.0,
         gt=0,
         description="Seconds without a sign of life after which a worker's job is given to another: four heartbeats,"
-        " since a worker at the lowest priority may be late.",
+        " since a worker at the lowest priority may be late. Also when /healthz calls a worker ill.",
+    )
+    hung_after_seconds: float = Field(
+        300.0,
+        gt=0,
+        description="Seconds without a sign of life after which a worker that still holds its connection counts as"
+        " hung: its job is given to another all the same, and its own timer ends it. Long, for a starved one recovers.",
+    )
+    trainer_workers: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Worker processes that `python -m trainer` runs, each of 420 MB and one training at a time. In"
+        " Kubernetes take replicas instead. Models are shared out; the batches of one model are trained in order.",
+    )
+    trainer_metrics_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port of /healthz and /metrics, of the first worker; each further one has the next. 0 for none.",
+    )
+    trainer_metrics_host: str = Field(
+        "127.0.0.1",
+        description="Address of that port; in a pod 0.0.0.0, so that Prometheus and the probes reach it. It tells"
+        " counts, and neither models nor telemetry.",
     )
     niceness: int = Field(
         19, ge=0, le=19, description="Added to the process's nice value, so that training never delays scoring."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -34,6 +34,7 @@ from store.model_store import ModelStore
 from store.parquet import encode_batch
 from store.postgres import Postgres
 from store.queue import TrainingQueue
+from tests.trainer.processes import Process
 from trainer.composition import build_training
 from trainer.settings import TrainerSettings
 from trainer.training import Training
@@ -135,7 +136,7 @@ def settings_for(url: str, folder: Path, **more: Any) -> TrainerSettings:
     return TrainerSettings(
         database_url=url,
         mlflow_tracking_uri=sqlalchemy_url(url),
-        object_store_root=folder / "objects",
+        object_store=str(folder / "objects"),
         mlflow_artifact_root=folder / "mlflow",
         n_estimators=20,
         **more,
@@ -153,7 +154,7 @@ def bench(settings: TrainerSettings) -> Iterator[Bench]:
 def bench_for(settings: TrainerSettings) -> Iterator[Bench]:
     postgres = Postgres(settings.database_url)
     postgres.open()
-    objects = LocalObjectStore(settings.object_store_root)
+    objects = LocalObjectStore(Path(settings.object_store))
     yield Bench(
         settings=settings,
         postgres=postgres,
@@ -161,9 +162,26 @@ def bench_for(settings: TrainerSettings) -> Iterator[Bench]:
         models=ModelStore(objects),
         training=build_training(settings, postgres),
         client=MlflowClient(settings.mlflow_tracking_uri, settings.mlflow_tracking_uri),
-        root=settings.object_store_root.parent,
+        root=Path(settings.object_store).parent,
     )
     postgres.close()
+
+
+@pytest.fixture
+def start(settings: TrainerSettings, tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """Start trainers as processes; whatever still runs at the end is killed."""
+    started: list[Process] = []
+
+    def begin(settings: TrainerSettings = settings, **more: Any) -> Process:
+        process = Process(settings, tmp_path / f"trainer-{len(started)}.log", **more)
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        if process.popen.poll() is None:
+            process.popen.kill()
+            process.popen.wait()
 
 
 def _forget_engines(url: str) -> None:

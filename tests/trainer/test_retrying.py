@@ -1,14 +1,23 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
+from procrastinate import RetryDecision
 from procrastinate.jobs import Job
 
 from store.errors import StoreUnavailable
-from trainer.errors import AttemptRunning, TrackingRefused, TrackingUnavailable, UntrainableBatch
+from trainer.errors import AttemptRunning, Faulted, HandedBack
 from trainer.retrying import LONGEST_WAIT, Retry, wait_seconds
 
 
-def job(attempts: int = 0) -> Job:
-    return Job(id=7, queue="training", lock="default", queueing_lock=None, task_name="train", attempts=attempts)
+def decision(exception: BaseException, attempts: int = 0) -> RetryDecision:
+    job = Job(id=7, queue="training", lock="default", queueing_lock=None, task_name="train", attempts=attempts)
+    return Retry().get_retry_decision(exception=exception, job=job)
+
+
+def seconds_of(decision: RetryDecision) -> float:
+    assert decision.retry_at is not None
+    return (decision.retry_at - datetime.now(UTC)).total_seconds()
 
 
 def test_waits_double_up_to_half_a_minute() -> None:
@@ -16,35 +25,15 @@ def test_waits_double_up_to_half_a_minute() -> None:
     assert wait_seconds(10_000) == LONGEST_WAIT
 
 
-def test_a_fault_is_tried_again_until_there_were_too_many() -> None:
-    retry = Retry(max_attempts=3)
-    for _ in range(2):
-        retry.note(7, TrackingRefused("no"))
-        assert retry.get_retry_decision(exception=TrackingRefused("no"), job=job()) is not None
-    retry.note(7, ValueError("no"))
-    assert retry.get_retry_decision(exception=ValueError("no"), job=job()) is None
+def test_after_a_fault_the_wait_is_by_the_number_of_faults() -> None:
+    assert 0 < seconds_of(decision(Faulted(1))) <= 1
+    assert 7 < seconds_of(decision(Faulted(4))) <= 8
 
 
-def test_outages_never_count_however_many_there_were() -> None:
-    retry = Retry(max_attempts=1)
-    for error in (StoreUnavailable("x"), TrackingUnavailable("x"), AttemptRunning("x")):
-        retry.note(7, error)
-        assert retry.get_retry_decision(exception=error, job=job(attempts=500)) is not None
+def test_what_is_handed_back_can_be_taken_at_once_whatever_the_clocks_say() -> None:
+    assert decision(HandedBack("stopping")).retry_at is None
 
 
-def test_lost_attempts_do_not_count_as_faults() -> None:
-    retry = Retry(max_attempts=2)
-    retry.note(7, ValueError("first"))
-    assert retry.get_retry_decision(exception=ValueError("first"), job=job(attempts=15)) is not None
-
-
-def test_a_batch_that_can_never_be_trained_fails_at_once() -> None:
-    retry = Retry(max_attempts=5)
-    retry.note(7, UntrainableBatch("gone"))
-    assert retry.get_retry_decision(exception=UntrainableBatch("gone"), job=job()) is None
-
-
-def test_a_failure_that_could_not_be_written_down_is_tried_again() -> None:
-    retry = Retry(max_attempts=1)
-    retry.note(7, ValueError("bad"))
-    assert retry.get_retry_decision(exception=StoreUnavailable("the log is away"), job=job()) is not None
+def test_a_job_that_could_not_be_done_for_now_is_looked_at_again_soon_however_often_it_was() -> None:
+    for error in (AttemptRunning("x"), StoreUnavailable("the log is away")):
+        assert 0 < seconds_of(decision(error, attempts=500)) <= 1

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from contract.names import CANDIDATE_ALIAS
 from scoring.reference import decision_function
 from store.errors import StoreUnavailable
+from store.ingest_log import BatchRow
 from tests.trainer.conftest import MLFLOW_WARNINGS, NOW, Bench, batch, random_batch
 from trainer.errors import AttemptRunning, UntrainableBatch
 from trainer.training import Training
@@ -235,6 +237,40 @@ def test_wherever_an_attempt_is_killed_the_next_ends_with_one_version(
         bench.training.train(row.id)
     bench.assert_trained_once(rows)
     assert bench.candidate().tags["telltale.version"] == rows[-1].version
+
+
+def test_wherever_an_attempt_is_held_up_and_overtaken_there_is_one_version(
+    bench: Bench, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.training.render", lambda *_: {"plot.png": b""})  # only to be quick
+    places = range(0, len(calls), 2)  # before each call; after it is the same as before the next one
+    rows = [bench.accept(random_batch(4, seed=place), after=place) for place in places]
+    for place, row in zip(places, rows, strict=True):
+        overtaken = mortal(bench.training, holding_up(bench, place, row))
+        with suppress(StoreUnavailable):  # it notices, or has nothing left to do that another could have done
+            overtaken.train(row.id)
+        bench.training.train(row.id)  # the worker waits for what is away, and looks again
+    bench.assert_trained_once(rows)
+
+
+def holding_up(bench: Bench, place: int, row: BatchRow) -> Callable[[str], None]:
+    """At the call number ``place`` let the attempt lose its lock, and another one train the batch."""
+    numbers: Iterator[int] = iter(range(10_000))
+
+    def on_call(_call: str) -> None:
+        if next(numbers) == place:
+            end_attempts(bench)
+            bench.training.train(row.id)
+
+    return on_call
+
+
+def end_attempts(bench: Bench) -> None:
+    with bench.postgres.transaction() as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory' AND database ="
+            " (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
 
 
 def killer(place: int) -> Callable[[str], None]:

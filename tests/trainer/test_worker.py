@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,70 +14,9 @@ from standalone.embedded_postgres import EmbeddedPostgres
 from store.errors import StoreUnavailable
 from store.migrate import migrate
 from tests.trainer.conftest import MLFLOW_WARNINGS, Bench, bench_for, random_batch, settings_for
-from trainer.settings import TrainerSettings
+from tests.trainer.processes import LONG, Process, wait_until
 
 pytestmark = [pytest.mark.integration, *MLFLOW_WARNINGS]
-
-LONG = 10_000  # trees that take a worker some seconds to fit
-
-
-class Process:
-    """`python -m trainer` with its output in a file."""
-
-    def __init__(self, settings: TrainerSettings, log: Path, *, program: str = "", **more: Any) -> None:
-        self._log = log
-        command = ["-c", program] if program else ["-m", "trainer"]
-        values = settings.model_dump(mode="json") | more
-        fields = TrainerSettings.model_fields
-        env = {str(fields[name].validation_alias or f"TELLTALE_{name}".upper()): str(v) for name, v in values.items()}
-        with log.open("ab") as output:
-            self.popen = subprocess.Popen(
-                [sys.executable, *command], env=os.environ | env, stdout=output, stderr=output
-            )
-
-    def lines(self) -> list[dict[str, Any]]:
-        """What it logged, each line as JSON: anything else in its output is a fault."""
-        return [json.loads(line) for line in self._log.read_text().splitlines()]
-
-    def wait_ready(self, times: int = 1) -> None:
-        wait_until(lambda: sum(line["message"] == "trainer ready" for line in self.lines()) >= times, 60, self)
-
-    def stop(self) -> float:
-        """Send SIGTERM twice; return how long it took to end."""
-        start = time.monotonic()
-        self.popen.send_signal(signal.SIGTERM)
-        time.sleep(0.05)
-        self.popen.send_signal(signal.SIGINT)
-        assert self.popen.wait(20) == 0
-        return time.monotonic() - start
-
-
-def wait_until(holds: Callable[[], bool], seconds: float, process: Process | None = None) -> float:
-    """Wait for a condition; return how long it took."""
-    start = time.monotonic()
-    while not holds():
-        if process is not None:
-            assert process.popen.poll() is None, process._log.read_text()
-        assert time.monotonic() - start < seconds, process and process._log.read_text()
-        time.sleep(0.05)
-    return time.monotonic() - start
-
-
-@pytest.fixture
-def start(settings: TrainerSettings, tmp_path: Path) -> Iterator[Callable[..., Process]]:
-    """Start workers; whatever still runs at the end is killed."""
-    started: list[Process] = []
-
-    def begin(settings: TrainerSettings = settings, **more: Any) -> Process:
-        process = Process(settings, tmp_path / f"trainer-{len(started)}.log", **more)
-        started.append(process)
-        return process
-
-    yield begin
-    for process in started:
-        if process.popen.poll() is None:
-            process.popen.kill()
-            process.popen.wait()
 
 
 def test_a_worker_trains_what_is_queued_and_stops_when_asked_even_twice(
