@@ -5,13 +5,11 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from moto import mock_aws
 
 from store.errors import ObjectExists, StoreUnavailable
 from store.local_objects import LocalObjectStore
@@ -20,36 +18,6 @@ from store.s3_objects import S3ObjectStore, s3_client
 
 if TYPE_CHECKING:
     from tests.seaweed import Seaweed
-
-PREFIX = "some/prefix/"
-_numbers = itertools.count(1)
-
-
-@pytest.fixture(params=["folder", "moto", "s3"])
-def objects(request: pytest.FixtureRequest) -> ObjectStore:
-    made: ObjectStore = request.getfixturevalue(request.param)
-    return made
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> LocalObjectStore:
-    return LocalObjectStore(tmp_path / "objects")
-
-
-@pytest.fixture
-def moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3ObjectStore]:
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with mock_aws():
-        client = s3_client()
-        client.create_bucket(Bucket="listings")
-        yield S3ObjectStore(client, "listings", PREFIX, patience=0)
-
-
-@pytest.fixture
-def s3(s3_server: Seaweed, monkeypatch: pytest.MonkeyPatch) -> S3ObjectStore:
-    for name, value in s3_server.environment().items():
-        monkeypatch.setenv(name, value)
-    return S3ObjectStore(s3_client(), s3_server.make_bucket(f"listings-{next(_numbers)}"), PREFIX, patience=2)
 
 
 def test_a_listing_tells_sizes_and_times_and_keeps_the_objects_of_a_folder_together(objects: ObjectStore) -> None:
@@ -136,11 +104,10 @@ def test_an_upload_of_a_killed_process_is_told_and_aborted(request: pytest.Fixtu
 
 
 def test_a_server_that_does_not_let_us_list_uploads_says_what_is_missing(
-    s3_server: Seaweed, monkeypatch: pytest.MonkeyPatch
+    s3_server: Seaweed, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in s3_server.environment("stranger").items():
         monkeypatch.setenv(name, value)
-    bucket = s3_server.make_bucket(f"listings-{next(_numbers)}")
     with pytest.raises(StoreUnavailable, match="must allow s3:ListBucketMultipartUploads"):
         list(S3ObjectStore(s3_client(), bucket, patience=0).unfinished())
 

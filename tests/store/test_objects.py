@@ -3,56 +3,17 @@
 from __future__ import annotations
 
 import errno
-import itertools
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-from moto import mock_aws
 
 from contract.digests import digest_of
 from contract.errors import CorruptArtifact
 from store.errors import ObjectExists, ObjectMissing, StoreUnavailable
 from store.local_objects import LocalObjectStore
 from store.objects import ObjectStore
-from store.s3_objects import S3ObjectStore, s3_client
-
-if TYPE_CHECKING:
-    from tests.seaweed import Seaweed
-
-PART_BYTES = 5 << 20
-_numbers = itertools.count(1)
-
-
-@pytest.fixture(params=["folder", "moto", "s3"])
-def objects(request: pytest.FixtureRequest) -> ObjectStore:
-    made: ObjectStore = request.getfixturevalue(request.param)
-    return made
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> ObjectStore:
-    return LocalObjectStore(tmp_path / "objects")
-
-
-@pytest.fixture
-def moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with mock_aws():
-        client = s3_client()
-        client.create_bucket(Bucket="telltale")
-        yield S3ObjectStore(client, "telltale", "some/prefix/", part_bytes=PART_BYTES, patience=0)
-
-
-@pytest.fixture
-def s3(s3_server: Seaweed, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
-    for name, value in s3_server.environment().items():
-        monkeypatch.setenv(name, value)
-    bucket = s3_server.make_bucket(f"objects-{next(_numbers)}")
-    return S3ObjectStore(s3_client(), bucket, "some/prefix/", part_bytes=PART_BYTES, patience=2)
 
 
 def test_what_was_created_is_read_back(objects: ObjectStore) -> None:

@@ -18,35 +18,12 @@ from contract.names import CANDIDATE_ALIAS
 from scoring.reference import decision_function
 from store.errors import StoreUnavailable
 from store.ingest_log import BatchRow
+from tests.mortal import Killed, Port
 from tests.trainer.conftest import MLFLOW_WARNINGS, NOW, Bench, batch, random_batch
 from trainer.errors import AttemptRunning, UntrainableBatch
 from trainer.training import Training
 
 pytestmark = [pytest.mark.integration, *MLFLOW_WARNINGS]
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing catches it, nothing cleans up after it."""
-
-
-class Port:
-    """Lets a port's calls through, and kills the attempt right before or right after one of them."""
-
-    def __init__(self, port: Any, on_call: Callable[[str], None]) -> None:
-        self._port, self._on_call = port, on_call
-
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self._port, name)
-        if not callable(value):
-            return value
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            self._on_call(f"before {name}")
-            result = value(*args, **kwargs)
-            self._on_call(f"after {name}")
-            return result
-
-        return call
 
 
 def mortal(training: Training, on_call: Callable[[str], None]) -> Training:

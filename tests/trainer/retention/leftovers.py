@@ -22,6 +22,7 @@ from store.parquet import encode_batch
 from store.postgres import Postgres
 from store.queue import TrainingQueue, withdraw
 from store.serving import ServedVersions
+from tests.mortal import Port
 from tests.predictor.forests import stump_forest
 from trainer.retention.composition import GarbageCollection, build
 from trainer.retention.plan import Plan, Policy
@@ -200,30 +201,6 @@ def leave(home: Home, model: str) -> Leftovers:
     home.run(model, "a batch that nobody knows")
     home.objects.create(batch_key(model, STRAY), b"stray")
     return found
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing catches it, nothing cleans up after it."""
-
-
-class Port:
-    """Lets a port's calls through, and tells ``on_call`` right before and right after each."""
-
-    def __init__(self, port: Any, on_call: Callable[[str], None]) -> None:
-        self._port, self._on_call = port, on_call
-
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self._port, name)
-        if not callable(value):
-            return value
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            self._on_call(f"before {name}")
-            result = value(*args, **kwargs)
-            self._on_call(f"after {name}")
-            return result
-
-        return call
 
 
 def mortal(gc: GarbageCollection, on_call: Callable[[str], None]) -> GarbageCollection:

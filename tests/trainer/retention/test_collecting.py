@@ -19,13 +19,13 @@ from store.errors import ObjectMissing, StoreUnavailable
 from store.jobs import Jobs
 from store.postgres import Postgres
 from store.queue import TrainingQueue
+from tests.mortal import Killed
 from tests.trainer.conftest import MLFLOW_WARNINGS
 from tests.trainer.retention.leftovers import (
     AGE,
     POLICY,
     STRAY,
     Home,
-    Killed,
     leave,
     mortal,
     of_model,
