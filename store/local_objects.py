@@ -6,6 +6,7 @@ name is taken, which is the conditional create. The folder that holds it is flus
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator
@@ -139,7 +140,11 @@ class LocalObjectStore:
 
     def _make_folder(self, folder: Path) -> None:
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            # It was there, and was gone when pathlib looked what it is. A caller would take this for a taken key.
+            raise FileNotFoundError(errno.ENOENT, "removed while it was made", str(folder)) from error
         for path in missing:
             _flush_folder(path.parent)
 
