@@ -72,7 +72,7 @@ def greet(first_use: FirstUse, started: float, report: Callable[[str], None], st
             if first_use.wants_fleet and SAMPLE_MODEL not in _model_names(client):
                 _ingest(client, report, stopping)
             if SAMPLE_MODEL in _model_names(client):
-                report(_invitation(first_use.public_url, shown_token or (token and "$(telltale token)")))
+                _invite(client, first_use.public_url, shown_token or (token and "$(telltale token)"), report, stopping)
     except ClientError as error:
         if not stopping.is_set():
             report(f"the sample fleet was not ingested ({error}); the next start tries again")
@@ -92,6 +92,25 @@ def _wait_until_ready(url: str, stopping: threading.Event) -> bool:
 
 def _model_names(client: Client) -> set[str]:
     return {model["model"] for model in client.models()["models"]}
+
+
+def _invite(
+    client: Client, url: str, token: str | None, report: Callable[[str], None], stopping: threading.Event
+) -> None:
+    """Offer a request once it has an answer: trained is not served, and the gate may be slow or refuse."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not _is_served(client):
+        if time.monotonic() > deadline:
+            report(f"first start  {SAMPLE_MODEL} is not served yet; {url}/models tells when it is")
+            return
+        if stopping.wait(_POLL_SECONDS):
+            return
+    report(_invitation(url, token))
+
+
+def _is_served(client: Client) -> bool:
+    models = client.models()["models"]
+    return any(model["model"] == SAMPLE_MODEL and model["default_version"] is not None for model in models)
 
 
 def _ingest(client: Client, report: Callable[[str], None], stopping: threading.Event) -> None:
