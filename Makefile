@@ -52,6 +52,7 @@ check: $(VENV)/.dev ## Lint, types, layers, and what is generated is what is com
 	@echo "==> mypy --strict"; $(BIN)/mypy
 	@echo "==> import-linter"; $(BIN)/lint-imports
 	@echo "==> hadolint"; $(BIN)/hadolint Dockerfile.*
+	@echo "==> CRDs"; $(BIN)/python -m registry.crds --check charts/telltale/crds
 	@echo "==> .env.example"; $(BIN)/python -m standalone.env_example --check .env.example
 
 format: $(VENV)/.dev ## Let ruff fix and format what it can

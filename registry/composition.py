@@ -154,6 +154,7 @@ def build(
     source: ModelSource | None = None,
     notes: ModelNotes | None = None,
     wrap: Wrap = lambda write: write,
+    clock: Callable[[], datetime] = now,
 ) -> Controller:
     """Build a controller.
 
@@ -162,6 +163,7 @@ def build(
         source: where versions are read; None for MLflow.
         notes: where notes on versions are written; None for MLflow.
         wrap: put around the function that every write of a reconcile goes through; for tests.
+        clock: the time of day.
 
     """
     queue = WorkQueue(time.monotonic)
@@ -195,10 +197,10 @@ def build(
         needs_acceptance=settings.require_route_acceptance,
     )
     write_back = WriteBack(notes or _given(mlflow))
-    effects = Effects(write, write_back, now)
+    effects = Effects(write, write_back, clock)
     notifier = Notifier(api)
-    recorder = Recorder(write, settings.identity, now)
-    reconciler = Reconciler(gatherer, effects, resolver, recorder, notifier, now)
+    recorder = Recorder(write, settings.identity, clock)
+    reconciler = Reconciler(gatherer, effects, resolver, recorder, notifier, clock)
     workers = Workers(queue, reconciler, metrics, vitals, is_leading)
     terms = LeaseTerms(
         settings.lease_namespace,
@@ -215,7 +217,7 @@ def build(
             settings.identity,
             terms,
             monotonic=time.monotonic,
-            wall=now,
+            wall=clock,
             on_change=lambda begins: holder[0].lead(begins),  # noqa: PLW0108 - it is made further down
         )
         if settings.leader_election

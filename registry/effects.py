@@ -30,6 +30,7 @@ from registry.kubernetes.resources import (
 from registry.kubernetes.writes import Writes, deleting, writing
 from registry.records import (
     action_statuses,
+    last_use,
     mlflow_alias,
     mlflow_tags,
     revision_status,
@@ -43,6 +44,7 @@ from registry.work_queue import Key
 from registry.write_back import WriteBack
 
 _ROUTES = ("HTTPRoute", "GRPCRoute")
+_Version = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -113,35 +115,46 @@ class Effects:
                     postponed = True
         return Served(routes_changed, postponed)
 
-    def record(self, gathered: Gathered, spec: ServedModelSpec, status: ServedModelStatus) -> None:
-        """Write what became of revisions and actions, here and in MLflow, and let the oldest go."""
+    def record(self, gathered: Gathered, spec: ServedModelSpec, status: ServedModelStatus) -> bool:
+        """Write what became of revisions and actions, here and in MLflow, and let the oldest go.
+
+        Tell whether one of the oldest has to stay until MLflow has taken what became of it.
+        """
         since = gathered.served_model["metadata"]["creationTimestamp"]
         for action, result in action_statuses(gathered.actions, since, status):
             self._update(ROLLOUT_ACTIONS, action, result)
-        key = Key(gathered.owner.namespace, gathered.owner.name)
+        noted = self._note(gathered, status)
         surplus = surplus_revisions(gathered.revisions, status, spec.revision_history_limit)
-        # Two revisions may be of one MLflow version: what serves has the last word on it.
-        for name, revision in sorted(gathered.revisions.items(), key=lambda item: _rank(item[0], status)):
-            if revision not in surplus:
-                self._record_revision(key, name, revision, status)
-        for old in (*surplus, *surplus_actions(gathered.actions)):
+        may_go = [old for old in surplus if self._write_back.has_taken(*_version(old), noted[_version(old)])]
+        for old in (*may_go, *surplus_actions(gathered.actions)):
             self._delete(old)
+        return len(may_go) < len(surplus)
 
     def forget(self, uid: str) -> None:
         """Drop what is remembered of an object."""
         self._given.pop(uid, None)
 
-    def _record_revision(self, key: Key, name: str, revision: Manifest, status: ServedModelStatus) -> None:
-        known = ModelRevisionStatus.model_validate(revision.get("status") or {})
-        wanted = revision_status(name, known, status, self._clock())
-        changed = wanted != known or "status" not in revision
-        if changed:
-            self._update(MODEL_REVISIONS, revision, wanted)
-        spec = revision["spec"]
-        if changed or _rank(name, status):
-            self._write_back.want_tags(spec["model"], spec["mlflowVersion"], mlflow_tags(key, name, wanted))
-        if name == status.stable_revision:
-            self._write_back.want_alias(spec["model"], mlflow_alias(key), spec["mlflowVersion"])
+    def _note(self, gathered: Gathered, status: ServedModelStatus) -> dict[_Version, dict[str, str]]:
+        """Write what became of revisions; return what is asked to be written to MLflow, by version.
+
+        It is asked for at every look, although it seldom changes: a controller that ended before MLflow took it is not
+        the one that looks now. Of two revisions of one version the one that serves has the last word.
+        """
+        key = Key(gathered.owner.namespace, gathered.owner.name)
+        tags: dict[_Version, dict[str, str]] = {}
+        ranked = sorted(gathered.revisions.items(), key=lambda item: (_rank(item[0], status), last_use(item[1])))
+        for name, revision in ranked:
+            known = ModelRevisionStatus.model_validate(revision.get("status") or {})
+            wanted = revision_status(name, known, status, self._clock())
+            if wanted != known or "status" not in revision:
+                self._update(MODEL_REVISIONS, revision, wanted)
+            tags[_version(revision)] = mlflow_tags(key, name, wanted)
+            if name == status.stable_revision:
+                model, number = _version(revision)
+                self._write_back.want_alias(model, mlflow_alias(key), number)
+        for (model, number), values in tags.items():
+            self._write_back.want_tags(model, number, values)
+        return tags
 
     def _give(self, wanted: Manifest, live: Manifest | None) -> bool:
         """Write an object where it is not as wanted; tell whether it was written."""
@@ -174,6 +187,8 @@ class Effects:
             return  # somebody wrote or deleted it; its event brings another look
 
     def _delete(self, live: Manifest) -> None:
+        if "deletionTimestamp" in live["metadata"]:
+            return  # it is on its way out
         resource = resource_of(live)
         self.forget(live["metadata"]["uid"])
         try:
@@ -186,6 +201,11 @@ def _is_needed(inference_service: Manifest, status: ServedModelStatus) -> bool:
     """Tell whether a status names a revision; even where its ModelRevision is gone its pods then stay."""
     named = (status.stable_revision, status.candidate_revision, status.previous_revision)
     return revision_of(inference_service) in named
+
+
+def _version(revision: Manifest) -> _Version:
+    """Return the model and MLflow's number of what a ModelRevision serves."""
+    return revision["spec"]["model"], revision["spec"]["mlflowVersion"]
 
 
 def _rank(revision: str, status: ServedModelStatus) -> int:

@@ -16,13 +16,14 @@ from threading import Lock
 from pydantic import ValidationError
 
 from registry.api.served_model import ServedModelSpec
-from registry.api.status import Condition, ServedModelStatus
+from registry.api.status import ServedModelStatus
 from registry.effects import Effects
 from registry.events import Recorder
 from registry.gather import Gathered, Gatherer
 from registry.kubernetes.resources import SERVED_MODELS, Manifest
 from registry.notifications import Notification, Notifier
 from registry.resolving import Resolver
+from registry.rollout import conditions
 from registry.rollout.decide import decide
 from registry.rollout.intent import Event, Intent
 from registry.rollout.manifests import weights
@@ -35,6 +36,8 @@ _log = logging.getLogger(__name__)
 # Envoy needs up to 0.13 s from a route's change to the last request by the old one.
 SETTLE = timedelta(seconds=0.2)
 _SOON = timedelta(seconds=1)
+# How soon to see whether MLflow has taken what a revision that goes leaves behind.
+_FOR_MLFLOW = timedelta(seconds=5)
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ class Reconciler:
         if served.routes_changed:
             with self._lock:
                 self._routes_written[key] = self._clock()
-        self._effects.record(gathered, spec, intent.status)
+        unnoted = self._effects.record(gathered, spec, intent.status)
         self._tell(key, gathered, spec, intent)
         moments = [intent.look_again] if intent.look_again is not None else []
         if served.routes_changed:
@@ -130,13 +133,19 @@ class Reconciler:
         if served.postponed or changed:
             # What was decided is input to the next decision, until one changes nothing.
             moments.append(self._clock() + _SOON)
+        if unnoted:
+            moments.append(self._clock() + _FOR_MLFLOW)
         again = min(moments, default=None)
         seconds = None if again is None else max((again - self._clock()).total_seconds(), 0.0)
         return Looked(seconds, intent.status.phase)
 
     def _settled_at(self, key: Key) -> datetime:
+        """Return when the gateway's proxies have had time since the last change."""
         with self._lock:
-            return self._routes_written.get(key, self._began) + SETTLE
+            # The time of day may have been set back since: what was written then was written by now at the latest.
+            written = min(self._routes_written.get(key, self._began), self._clock())
+            self._routes_written[key] = written
+            return written + SETTLE
 
     def _tell(self, key: Key, gathered: Gathered, spec: ServedModelSpec, intent: Intent) -> None:
         """Tell people what happened."""
@@ -170,17 +179,8 @@ class Reconciler:
         """Say what is wrong with a spec that the schema let through; what served before goes on serving."""
         status = ServedModelStatus.model_validate(served_model.get("status") or {})
         generation, now = served_model["metadata"]["generation"], self._clock()
-        known = next((condition for condition in status.conditions if condition.type == "Degraded"), None)
-        degraded = Condition(
-            type="Degraded",
-            status="True",
-            reason="InvalidSpec",
-            message=fault[:1024],
-            observed_generation=generation,
-            last_transition_time=now if known is None or known.status != "True" else known.last_transition_time,
-        )
-        others = [condition for condition in status.conditions if condition.type != "Degraded"]
-        wanted = status.model_copy(update={"observed_generation": generation, "conditions": [*others, degraded]})
+        said = conditions.of_refused(status.conditions, generation, now, fault)
+        wanted = status.model_copy(update={"observed_generation": generation, "conditions": said})
         if wanted != status:
             self._effects.write_status(SERVED_MODELS, served_model, wanted)
             self._recorder.record(served_model, [Event("InvalidSpec", fault, warning=True)])

@@ -75,14 +75,15 @@ def surplus_revisions(revisions: Mapping[str, Manifest], status: ServedModelStat
     resolved = status.resolved.revision if status.resolved is not None else None
     kept = {status.stable_revision, status.candidate_revision, status.previous_revision, resolved}
     former = [revision for name, revision in revisions.items() if name not in kept]
-    return sorted(former, key=_last_use, reverse=True)[limit:]
+    return sorted(former, key=last_use, reverse=True)[limit:]
 
 
 def _age(manifest: Manifest) -> tuple[str, str]:
     return manifest["metadata"]["creationTimestamp"], manifest["metadata"]["name"]
 
 
-def _last_use(revision: Manifest) -> tuple[str, str]:
+def last_use(revision: Manifest) -> tuple[str, str]:
+    """Return what orders revisions by when they last mattered."""
     created, name = _age(revision)
     return max((revision.get("status") or {}).get("servedUntil") or "", created), name
 

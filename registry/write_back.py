@@ -55,6 +55,12 @@ class WriteBack:
         """Ask for tags of a version."""
         self._want({Note(model, number, name): value for name, value in tags.items()})
 
+    def has_taken(self, model: str, number: str, tags: Mapping[str, str]) -> bool:
+        """Tell whether just these tags of a version are written."""
+        with self._lock:
+            notes = {Note(model, number, name): value for name, value in tags.items()}
+            return all(self._written.get(note) == value and note not in self._wanted for note, value in notes.items())
+
     def want_alias(self, model: str, alias: str, number: str) -> None:
         """Ask for an alias to name a version."""
         self._want({Note(model, "", alias): number})

@@ -1,11 +1,14 @@
 """The conditions that other programs read. PURE.
 
-kstatus (Argo CD, Flux) takes `Ready=True` for done, `Reconciling`-like work by `Progressing=True`, and a failure by
-`Degraded=True`; each also carries a reason that is one word and a message for people.
+kstatus (Flux, and what else waits for objects) knows three: `Reconciling=True` is in progress, `Stalled=True` is
+failed, and else `Ready` decides. At most one of the two is True. `Progressing` and `Degraded` are for people and
+alerts: a model whose new version was rejected serves on, so it is ready, degraded and stalled.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import datetime
 from typing import Literal
 
 from registry.api.status import Condition
@@ -37,20 +40,37 @@ def of(draft: Draft) -> list[Condition]:
         ("TrafficInSync", *_in_sync(draft)),
         ("Progressing", *_progressing(draft)),
         ("Degraded", *_degraded(draft)),
+        ("Reconciling", *_reconciling(draft)),
+        ("Stalled", *_stalled(draft)),
     ]
-    return [_condition(draft, *what) for what in found]
+    known, generation = draft.snapshot.status.conditions, draft.snapshot.generation
+    return [_condition(known, generation, draft.now, *what) for what in found]
 
 
-def _condition(draft: Draft, kind: str, status: Truth, reason: str, message: str) -> Condition:
-    known = next((condition for condition in draft.snapshot.status.conditions if condition.type == kind), None)
-    changed = draft.now if known is None or known.status != status else known.last_transition_time
+def of_refused(known: Iterable[Condition], generation: int, now: datetime, message: str) -> list[Condition]:
+    """Return the conditions of a spec that cannot be followed; what else was known of it still holds."""
+    known = list(known)
+    said: list[tuple[str, Truth, str, str]] = [
+        ("Degraded", "True", "InvalidSpec", message),
+        ("Reconciling", "False", "InvalidSpec", message),
+        ("Stalled", "True", "InvalidSpec", message),
+    ]
+    replaced = [kind for kind, *_ in said]
+    others = [condition for condition in known if condition.type not in replaced]
+    return others + [_condition(known, generation, now, *what) for what in said]
+
+
+def _condition(
+    known: Iterable[Condition], generation: int, now: datetime, kind: str, status: Truth, reason: str, message: str
+) -> Condition:
+    former = next((condition for condition in known if condition.type == kind), None)
     return Condition(
         type=kind,
         status=status,
         reason=reason,
         message=message[:1024],
-        observed_generation=draft.snapshot.generation,
-        last_transition_time=changed,
+        observed_generation=generation,
+        last_transition_time=now if former is None or former.status != status else former.last_transition_time,
     )
 
 
@@ -103,8 +123,37 @@ def _progressing(draft: Draft) -> tuple[Truth, str, str]:
     return ("True" if phase in _UNDER_WAY else "False"), phase, draft.status.message or phase
 
 
+def _reconciling(draft: Draft) -> tuple[Truth, str, str]:
+    """Tell whether something is still to come by itself, or by somebody that it waits for."""
+    phase, traffic = draft.status.phase, draft.snapshot.traffic
+    if phase in _UNDER_WAY:
+        return "True", phase, draft.status.message or phase
+    if draft.status.stable_revision is not None and not traffic.in_sync:
+        return "True", "OutOfSync", traffic.message or "the gateway has not followed yet"
+    return "False", phase, draft.status.message or phase
+
+
+def _stalled(draft: Draft) -> tuple[Truth, str, str]:
+    """Tell whether what is wanted will not come unless somebody changes something. A first version may still come."""
+    resolution = draft.snapshot.resolution
+    if _reconciling(draft)[0] == "True":
+        return "False", draft.status.phase, draft.status.message or draft.status.phase
+    faults = _faults(draft)
+    if faults:
+        return "True", "InvalidSpec", "; ".join(faults)
+    if draft.status.phase == "Rejected":
+        return "True", "Rejected", draft.status.message
+    if isinstance(resolution, NotFound) and draft.status.stable_revision is not None:
+        return "True", resolution.reason, resolution.message
+    return "False", "AsExpected", "nothing is in the way"
+
+
+def _faults(draft: Draft) -> list[str]:
+    return [message for window in draft.snapshot.spec.freeze_windows if (message := fault(window)) is not None]
+
+
 def _degraded(draft: Draft) -> tuple[Truth, str, str]:
-    faults = [message for window in draft.snapshot.spec.freeze_windows if (message := fault(window)) is not None]
+    faults = _faults(draft)
     if faults:
         return "True", "InvalidSpec", "; ".join(faults)
     if draft.status.phase == "Rejected":

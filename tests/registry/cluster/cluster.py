@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from registry.crds import KINDS, crd
 from registry.errors import AlreadyThere, NotThere
 from registry.kubernetes.api import KubernetesApi, connect
 from registry.kubernetes.resources import (
@@ -49,10 +50,10 @@ class Cluster:
         self.api = KubernetesApi(self._client)
 
     def install(self) -> None:
-        """Install the controller's kinds, as loosely as they can be, where they are not there yet."""
-        for resource, short in ((SERVED_MODELS, "smodel"), (MODEL_REVISIONS, "mrev"), (ROLLOUT_ACTIONS, "ract")):
+        """Install the controller's kinds, where they are not there yet."""
+        for kind in KINDS:
             try:
-                self.post(CRDS.path(), _loose_crd(resource, short))
+                self.post(CRDS.path(), crd(kind))
             except AlreadyThere:
                 continue
         for resource in (SERVED_MODELS, MODEL_REVISIONS, ROLLOUT_ACTIONS):
@@ -151,31 +152,3 @@ class Cluster:
         """Return the names of the InferenceServices that are not on their way out."""
         found = self.list(INFERENCE_SERVICES)
         return {one["metadata"]["name"] for one in found if "deletionTimestamp" not in one["metadata"]}
-
-
-def _loose_crd(resource: Resource, short: str) -> Manifest:
-    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    return {
-        "apiVersion": CRDS.api_version,
-        "kind": CRDS.kind,
-        "metadata": {"name": f"{resource.plural}.{resource.group}"},
-        "spec": {
-            "group": resource.group,
-            "scope": "Namespaced",
-            "names": {
-                "plural": resource.plural,
-                "singular": resource.kind.lower(),
-                "kind": resource.kind,
-                "shortNames": [short],
-            },
-            "versions": [
-                {
-                    "name": resource.version,
-                    "served": True,
-                    "storage": True,
-                    "subresources": {"status": {}},
-                    "schema": {"openAPIV3Schema": anything},
-                }
-            ],
-        },
-    }

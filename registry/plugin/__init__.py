@@ -1,0 +1,1 @@
+"""`kubectl telltale`: a rollout as a person sees and steers it. It writes RolloutActions and nothing else."""

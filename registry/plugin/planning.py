@@ -1,0 +1,104 @@
+"""What would happen if the selector's version were rolled out now. PURE.
+
+With planOnly the controller itself says so, with the verdicts of gates that only it can ask; else it is read from the
+spec and the last that the controller resolved.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from registry.kubernetes.resources import Manifest
+from registry.plugin.overview import Freeze, is_up_to_date, selector_of, status_of
+from registry.plugin.steps import Step, planned, steps_of
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan; `plan -o json` prints just this.
+
+    Args:
+        namespace: of the ServedModel.
+        name: its name.
+        model: the registered model's name.
+        selector: which of its versions is meant.
+        target: the revision that the selector means; None where nothing is resolved.
+        version: its model version id.
+        stable: what serves now.
+        verdict: what would be done, in a sentence.
+        would_act: whether anything would.
+        controller_says: the controller's own plan, where it makes one.
+        steps: of the rollout.
+        minimum_seconds: how long it takes until everything goes to the target, people and pods aside.
+        baking_seconds: how long it is watched after that.
+        waits_for_people: at how many steps somebody has to do something.
+        freeze: freeze windows.
+
+    """
+
+    namespace: str
+    name: str
+    model: str
+    selector: str
+    target: str | None
+    version: str
+    stable: str | None
+    verdict: str
+    would_act: bool
+    controller_says: tuple[str, ...]
+    steps: tuple[Step, ...]
+    minimum_seconds: int
+    baking_seconds: int
+    waits_for_people: int
+    freeze: Freeze | None
+
+
+def plan_of(served_model: Manifest, freeze: Freeze | None = None) -> Plan:
+    """Return what would happen."""
+    metadata, spec, status = served_model["metadata"], served_model["spec"], status_of(served_model)
+    resolved, stable = status.get("resolved") or {}, status.get("stableRevision")
+    would_act, verdict = _verdict(served_model)
+    steps = steps_of(spec, status) or planned(spec, has_stable=bool(stable))
+    open_steps = [step for step in steps if step.state in ("to come", "current")]
+    model = spec.get("model") or {}
+    return Plan(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        model=str(model.get("name", "")),
+        selector=selector_of(model),
+        target=resolved.get("revision"),
+        version=resolved.get("version", ""),
+        stable=stable,
+        verdict=verdict,
+        would_act=would_act,
+        controller_says=tuple(status.get("plan") or ()),
+        steps=steps,
+        minimum_seconds=sum(step.seconds or 0 for step in open_steps if step.kind != "bake"),
+        baking_seconds=sum(step.seconds or 0 for step in open_steps if step.kind == "bake"),
+        waits_for_people=sum(step.seconds is None for step in open_steps),
+        freeze=freeze,
+    )
+
+
+def _verdict(served_model: Manifest) -> tuple[bool, str]:
+    """Tell whether anything would be done, and say what or why not."""
+    spec, status = served_model["spec"], status_of(served_model)
+    resolved, stable = status.get("resolved") or {}, status.get("stableRevision")
+    target = resolved.get("revision")
+    if target is None:
+        return False, f"nothing is resolved yet: {status.get('message') or 'the controller has not looked'}"
+    if not is_up_to_date(served_model):
+        return False, f"the controller has not looked at the newest spec; before, it meant {target}"
+    if status.get("candidateRevision") and status.get("attempt"):
+        return True, f"{status['candidateRevision']} is being rolled out"
+    if target == stable:
+        return False, f"{target} serves already: nothing would be done; another version would take these steps"
+    for rejection in status.get("rejectedRevisions") or ():
+        if rejection["revision"] == target:
+            name = served_model["metadata"]["name"]
+            said = rejection.get("message") or rejection.get("reason")
+            return False, f"{target} is rejected ({said}): nothing would be done before `kubectl telltale retry {name}`"
+    held = "suspend" if spec.get("suspend") else "planOnly" if spec.get("planOnly") else None
+    if held:
+        return False, f"{target} would be rolled out, were it not for spec.{held}"
+    return True, f"{target} would be rolled out"

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import queue
+
+import pytest
+
+from registry.errors import KubernetesForbidden, KubernetesUnavailable
+from registry.kubernetes.resources import DEPLOYMENTS, MODEL_REVISIONS, ROLLOUT_ACTIONS, SERVED_MODELS
+from registry.plugin.cluster import Change
+from registry.plugin.watching import Resources, _batch, _folded, _Listed, _Trouble, of_model, selector
+from tests.registry.plugin.scenes import action, deployment, revision, served_model
+
+
+def test_changes_are_folded_into_what_was_listed() -> None:
+    first, second = revision("cars-a", "1", "1"), revision("cars-b", "2", "2")
+    known = Resources().listed(MODEL_REVISIONS, [first])
+    known = known.changed(MODEL_REVISIONS, Change("ADDED", second))
+    known = known.changed(MODEL_REVISIONS, Change("MODIFIED", first | {"status": {"outcome": "Stable"}}))
+    statuses = {one["metadata"]["name"]: one["status"] for one in known.of(MODEL_REVISIONS)}
+    assert statuses == {"cars-a": {"outcome": "Stable"}, "cars-b": {}}
+    known = known.changed(MODEL_REVISIONS, Change("DELETED", first))
+    assert known.of(MODEL_REVISIONS) == [second]
+
+
+def test_listing_anew_forgets_what_is_gone_and_what_was_wrong() -> None:
+    known = Resources().listed(DEPLOYMENTS, [deployment("cars-a", 1, 1)])
+    known = _folded(known, _Trouble(DEPLOYMENTS, KubernetesUnavailable("away")))
+    assert known.trouble == "away"
+    known = _folded(known, _Listed(DEPLOYMENTS, []))
+    assert (known.of(DEPLOYMENTS), known.trouble) == ([], "")
+
+
+def test_only_the_served_model_itself_has_to_be_readable() -> None:
+    denied = KubernetesForbidden("no")
+    assert not _folded(Resources(), _Trouble(DEPLOYMENTS, denied, is_final=True)).knows(DEPLOYMENTS)
+    with pytest.raises(KubernetesForbidden):
+        _folded(Resources(), _Trouble(SERVED_MODELS, denied, is_final=True))
+
+
+def test_actions_are_selected_by_what_they_name_since_they_may_have_no_label() -> None:
+    other = action("Abort", "alice", 1)
+    other["spec"]["servedModel"] = "trucks"
+    mine = action("Abort", "alice", 2)
+    assert of_model(ROLLOUT_ACTIONS, "cars", [other, mine]) == [mine]
+    assert selector(ROLLOUT_ACTIONS, "cars") == {}
+    assert of_model(SERVED_MODELS, "cars", [served_model()]) == [served_model()]
+
+
+def test_changes_that_come_together_are_shown_together_and_silence_is_a_batch_as_well() -> None:
+    news: queue.SimpleQueue[_Listed | _Trouble] = queue.SimpleQueue()
+    for _ in range(3):
+        news.put(_Listed(DEPLOYMENTS, []))
+    assert len(list(_batch(news, 1.0))) == 3  # type: ignore[arg-type]
+    assert list(_batch(news, 0.01)) == []  # type: ignore[arg-type]
