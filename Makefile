@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.12 python3 python3.13 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help run test smoke check format bench fuzz soak durability chaos env-example lock images test-images kind-up test-cluster test-kind clean
+.PHONY: help run test smoke check format bench fuzz soak durability chaos killpoints faults env-example lock images test-images kind-up test-cluster test-kind clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1mmake %-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,12 @@ durability: $(VENV)/.dev ## Kill a loaded server 50 times with SIGKILL and count
 
 chaos: $(VENV)/.dev ## Kill trainer, MLflow, PostgreSQL and S3 during 20 trainings each and count what was lost
 	@$(BIN)/python -m chaos $(ARGS)
+
+killpoints: $(VENV)/.dev ## Kill the registry's controller at each of its writes, on the API server of KUBECONFIG
+	@$(BIN)/python -m killpoints $(ARGS)
+
+faults: $(VENV)/.dev ## Let the API server's answers go wrong in 10,000 ways, and 200 on the one of KUBECONFIG
+	@$(BIN)/python -m faults $(ARGS)
 
 env-example: $(VENV)/.dev ## Write .env.example from the settings classes
 	@$(BIN)/python -m standalone.env_example > .env.example

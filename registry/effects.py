@@ -123,8 +123,9 @@ class Effects:
         since = gathered.served_model["metadata"]["creationTimestamp"]
         for action, result in action_statuses(gathered.actions, since, status):
             self._update(ROLLOUT_ACTIONS, action, result)
-        noted = self._note(gathered, status)
-        surplus = surplus_revisions(gathered.revisions, status, spec.revision_history_limit)
+        revisions = self._record_outcomes(gathered, status)
+        noted = self._note(Key(gathered.owner.namespace, gathered.owner.name), revisions, status)
+        surplus = surplus_revisions(revisions, status, spec.revision_history_limit)
         may_go = [old for old in surplus if self._write_back.has_taken(*_version(old), noted[_version(old)])]
         for old in (*may_go, *surplus_actions(gathered.actions)):
             self._delete(old)
@@ -134,21 +135,29 @@ class Effects:
         """Drop what is remembered of an object."""
         self._given.pop(uid, None)
 
-    def _note(self, gathered: Gathered, status: ServedModelStatus) -> dict[_Version, dict[str, str]]:
-        """Write what became of revisions; return what is asked to be written to MLflow, by version.
-
-        It is asked for at every look, although it seldom changes: a controller that ended before MLflow took it is not
-        the one that looks now. Of two revisions of one version the one that serves has the last word.
-        """
-        key = Key(gathered.owner.namespace, gathered.owner.name)
-        tags: dict[_Version, dict[str, str]] = {}
-        ranked = sorted(gathered.revisions.items(), key=lambda item: (_rank(item[0], status), last_use(item[1])))
-        for name, revision in ranked:
+    def _record_outcomes(self, gathered: Gathered, status: ServedModelStatus) -> dict[str, Manifest]:
+        """Write what became of revisions; return them with that, whether it could be written or not."""
+        revisions = {}
+        for name, revision in gathered.revisions.items():
             known = ModelRevisionStatus.model_validate(revision.get("status") or {})
             wanted = revision_status(name, known, status, self._clock())
             if wanted != known or "status" not in revision:
                 self._update(MODEL_REVISIONS, revision, wanted)
-            tags[_version(revision)] = mlflow_tags(key, name, wanted)
+            revisions[name] = revision | {"status": wanted.dump()}
+        return revisions
+
+    def _note(
+        self, key: Key, revisions: Mapping[str, Manifest], status: ServedModelStatus
+    ) -> dict[_Version, dict[str, str]]:
+        """Ask for what MLflow is to be told, and return the tags by version.
+
+        They are asked for at every look, although they seldom change: a controller that ended before MLflow took them
+        is not the one that looks now. Of two revisions of one version the one that serves has the last word.
+        """
+        tags: dict[_Version, dict[str, str]] = {}
+        for name, revision in sorted(revisions.items(), key=lambda item: (_rank(item[0], status), last_use(item[1]))):
+            outcome = ModelRevisionStatus.model_validate(revision["status"])
+            tags[_version(revision)] = mlflow_tags(key, name, outcome)
             if name == status.stable_revision:
                 model, number = _version(revision)
                 self._write_back.want_alias(model, mlflow_alias(key), number)

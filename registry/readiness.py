@@ -30,7 +30,9 @@ def readiness(inference_service: Manifest | None, deployment: Manifest | None, p
     """Return what the pods of a revision are good for."""
     if inference_service is None:
         return Readiness(False, waits_for="its InferenceService is not there yet")
-    if deployment is None:
+    if "deletionTimestamp" in inference_service["metadata"]:
+        return Readiness(False, waits_for="its former InferenceService is on its way out")
+    if deployment is None or not _belongs(deployment, inference_service):
         return Readiness(False, waits_for=f"its Deployment is not there yet{_said(inference_service)}"[:_LONGEST])
     if _has_available(deployment):
         return Readiness(True)
@@ -38,6 +40,15 @@ def readiness(inference_service: Manifest | None, deployment: Manifest | None, p
     faults = [message for message, final in found if final]
     reasons = sorted({message for message, _ in found})
     return Readiness(False, faults[0] if faults else None, "; ".join(reasons)[:_LONGEST])
+
+
+def _belongs(deployment: Manifest, inference_service: Manifest) -> bool:
+    """Tell whether a Deployment is this InferenceService's, and not what is left of a former one of its name."""
+    owners = deployment["metadata"].get("ownerReferences") or ()
+    uid = inference_service["metadata"].get("uid")
+    return "deletionTimestamp" not in deployment["metadata"] and (
+        not owners or any(owner["uid"] == uid for owner in owners)
+    )
 
 
 def _said(inference_service: Manifest) -> str:

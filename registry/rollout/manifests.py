@@ -183,7 +183,9 @@ def stable_service(owner: Owner, stable: str) -> Manifest:
 def http_route(owner: Owner, spec: ServedModelSpec, status: ServedModelStatus) -> Manifest:
     """Return the HTTPRoute: one object, so that all weights change in one write."""
     rule: Manifest = {
-        "backendRefs": [_backend(name, _SERVICE_HTTP_PORT, weight) for name, weight in weights(status).items()]
+        "backendRefs": [_backend(name, _SERVICE_HTTP_PORT, weight) for name, weight in weights(status).items()],
+        # Said even where there is none: a mirror that is no longer wanted must be seen to be too much.
+        "filters": [],
     }
     attempt, candidate = status.attempt, status.candidate_revision
     rules = [rule]

@@ -72,3 +72,12 @@ def test_a_pod_that_finds_no_node_waits_for_one() -> None:
     condition = {"type": "PodScheduled", "status": "False", "message": "0/2 nodes are available"}
     found = readiness(ISVC, deployment(), [{"status": {"conditions": [condition]}}])
     assert (found.fault, found.waits_for) == (None, "a pod finds no node: 0/2 nodes are available")
+
+
+def test_pods_that_are_left_of_a_former_inference_service_of_the_name_are_not_ready() -> None:
+    metadata = {"generation": 1, "ownerReferences": [{"uid": "former"}]}
+    status = {"observedGeneration": 1, "updatedReplicas": 1, "replicas": 1, "availableReplicas": 1}
+    deployment = {"metadata": metadata, "status": status}
+    assert not readiness({"metadata": {"uid": "new"}}, deployment, ()).ready
+    assert readiness({"metadata": {"uid": "former"}}, deployment, ()).ready
+    assert not readiness({"metadata": {"uid": "former", "deletionTimestamp": "now"}}, deployment, ()).ready

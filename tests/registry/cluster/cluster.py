@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from registry.crds import KINDS, crd
@@ -57,7 +58,7 @@ class Cluster:
             except AlreadyThere:
                 continue
         for resource in (SERVED_MODELS, MODEL_REVISIONS, ROLLOUT_ACTIONS):
-            wait_for(lambda resource=resource: self._is_served(resource), f"{resource.kind}'s API")
+            wait_for(partial(self._is_served, resource), f"{resource.kind}'s API")
 
     def _is_served(self, resource: Resource) -> bool:
         try:

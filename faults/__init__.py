@@ -1,0 +1,1 @@
+"""Disturbs the registry controller by faults of everything that it talks to; see `docs/killpoints.md`."""

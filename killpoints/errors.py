@@ -1,0 +1,15 @@
+"""What can go wrong with the harness itself; it is never a verdict on the controller.
+
+HarnessError
+└── StageError    the cluster around the controller did not do its part
+"""
+
+from __future__ import annotations
+
+
+class HarnessError(Exception):
+    """Base of the harness's errors."""
+
+
+class StageError(HarnessError):
+    """The cluster around the controller did not do its part."""

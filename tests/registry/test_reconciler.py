@@ -1,0 +1,143 @@
+"""The controller's looks on an API server in a dictionary, each fault with the sentence that it broke."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from faults.simulation import KEY, Bad, Simulation
+from faults.stage import SimulatedStage
+from killpoints.scenario import Manifest
+from killpoints.scenarios import HALF, HUGE, spec
+from registry.errors import Conflict
+from registry.kubernetes.resources import HTTP_ROUTES, INFERENCE_SERVICES, MODEL_REVISIONS, SERVED_MODELS
+from registry.kubernetes.writes import Write
+
+SHADOW = {"shadow": {"percent": 50, "durationSeconds": 600}}
+
+
+def serving(whole: Manifest, until: str = "Healthy") -> tuple[Simulation, SimulatedStage]:
+    """Return a world in which version 1 has come to rest."""
+    simulation = Simulation(1, Bad())
+    stage = SimulatedStage(simulation, whole)
+    simulation.cluster.install_gateway("gateway", "telltale", can_mirror=True)
+    stage.move_alias(1)
+    stage.create()
+    rest(simulation, until)
+    return simulation, stage
+
+
+def rest(simulation: Simulation, until: str) -> None:
+    """Let what happened just now be followed until nothing is to be done."""
+    fault = simulation.run_to_rest(lambda phase: phase == until, simulation.now(), 300)
+    assert fault is None, fault
+
+
+def deletions(simulation: Simulation) -> list[str]:
+    """Return the InferenceServices that the controller asked to be deleted."""
+    assert simulation.replica is not None
+    return [write for write in simulation.replica.api.writes if write.startswith("delete InferenceService")]
+
+
+def test_a_mirror_that_is_no_longer_wanted_is_taken_from_the_route() -> None:
+    simulation, stage = serving(spec(SHADOW))
+    stage.move_alias(2)
+    rest(simulation, "Shadowing")
+    route = simulation.api.get(HTTP_ROUTES, KEY.namespace, KEY.name)
+    assert route is not None
+    assert route["spec"]["rules"][0]["filters"]
+    stage.act("Abort")
+    rest(simulation, "Rejected")
+    route = simulation.api.get(HTTP_ROUTES, KEY.namespace, KEY.name)
+    assert route is not None
+    assert not route["spec"]["rules"][0]["filters"]
+    assert len(list(simulation.api.list(INFERENCE_SERVICES))) == 1
+
+
+def test_a_clock_that_is_set_back_holds_nothing_up() -> None:
+    simulation, stage = serving(spec(HALF))
+    simulation.clock.advance(-3600)
+    stage.move_alias(2)
+    rest(simulation, "Healthy")
+    served_model = simulation.api.get(SERVED_MODELS, KEY.namespace, KEY.name)
+    assert served_model is not None
+    assert served_model["status"]["attempts"] == 2
+
+
+def test_what_became_of_a_revision_reaches_mlflow_though_the_controller_ended_first() -> None:
+    simulation, stage = serving(spec({"setWeight": 10}, {"pause": {}}), until="Paused")
+    stage.act("Promote")
+    rest(simulation, "Healthy")
+    stage.move_alias(2)
+    rest(simulation, "Paused")
+    simulation.models.is_away = True
+    stage.act("Abort")
+    simulation.run(30)
+    simulation.replica = simulation.make_replica()
+    simulation.models.is_away = False
+    simulation.replica.relist.step()
+    rest(simulation, "Rejected")
+    assert simulation.models.tags["2"][f"telltale.serving.{KEY.namespace}.{KEY.name}.outcome"] == "Rejected"
+
+
+def test_a_revision_beyond_the_history_limit_goes_once_mlflow_has_taken_what_became_of_it() -> None:
+    whole = spec(HALF, keep=0, revisionHistoryLimit=1)
+    simulation, stage = serving(whole)
+    for number in (2, 3):
+        stage.move_alias(number)
+        rest(simulation, "Healthy")
+    assert simulation.replica is not None
+    simulation.replica.write_back.forget()
+    flush, simulation.replica.write_back.flush = simulation.replica.write_back.flush, lambda: True  # type: ignore[method-assign]
+    stage.move_alias(4)
+    rest_without_notes(simulation)
+    assert len(list(simulation.api.list(MODEL_REVISIONS))) > 2
+    simulation.replica.write_back.flush = flush  # type: ignore[method-assign]
+    simulation.run(30)
+    assert len(list(simulation.api.list(MODEL_REVISIONS))) == 2
+
+
+def rest_without_notes(simulation: Simulation) -> None:
+    """Let a rollout come to its end while MLflow takes nothing."""
+    simulation.run(60)
+    served_model = simulation.api.get(SERVED_MODELS, KEY.namespace, KEY.name)
+    assert served_model is not None
+    assert served_model["status"]["attempts"] == 4
+
+
+def test_two_revisions_of_one_version_are_noted_once_and_then_no_more() -> None:
+    simulation, stage = serving(spec(HALF))
+    stage.patch({"predictor": {"resources": HUGE}})
+    simulation.run(60)
+    written: list[Mapping[str, str]] = []
+    simulation.models.set_tags = lambda _model, _number, tags: written.append(tags)  # type: ignore[method-assign]
+    for _ in range(5):
+        simulation.look_in(0.0)
+        simulation.run(5)
+    assert written == []
+
+
+def test_what_is_on_its_way_out_is_not_deleted_again() -> None:
+    simulation, stage = serving(spec(HALF, keep=0))
+    stage.move_alias(2)
+    rest(simulation, "Healthy")
+    assert len(deletions(simulation)) == 1
+
+
+def test_the_revision_that_served_last_is_kept_though_that_could_not_be_written_of_it() -> None:
+    simulation, stage = serving(spec(HALF, keep=0, revisionHistoryLimit=1))
+    for number in (2, 3):
+        stage.move_alias(number)
+        rest(simulation, "Healthy")
+    assert simulation.replica is not None
+    write = simulation.replica.api.write
+
+    def refusing(wanted: Write) -> Manifest:
+        if wanted.resource == MODEL_REVISIONS and "Superseded" in str(wanted.manifest.get("status")):
+            raise Conflict("somebody wrote it meanwhile")
+        return write(wanted)
+
+    simulation.replica.reconciler._effects._write = refusing
+    stage.move_alias(4)
+    rest(simulation, "Healthy")
+    kept = {one["spec"]["mlflowVersion"] for one in simulation.api.list(MODEL_REVISIONS)}
+    assert kept == {"3", "4"}
