@@ -14,6 +14,7 @@ from registry.kubernetes.resources import (
     DEPLOYMENTS,
     GATEWAY_CLASSES,
     GATEWAYS,
+    GRPC_ROUTES,
     HTTP_ROUTES,
     INFERENCE_SERVICES,
     SERVED_MODELS,
@@ -85,7 +86,7 @@ class Cluster:
                 self._later(self._while(), lambda: self._api.finalize(place))
             elif kind == "ADDED":
                 self._later(self._while(), lambda: self._deploy(place))
-        elif resource == HTTP_ROUTES and kind != "DELETED":
+        elif resource in (HTTP_ROUTES, GRPC_ROUTES) and kind != "DELETED":
             self._later(self._while() / 4, lambda: self._accept(place))
         elif resource == SERVED_MODELS and kind == "DELETED":
             self._later(self._while(), lambda: self._collect(metadata["uid"]))

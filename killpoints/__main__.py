@@ -22,6 +22,8 @@ from killpoints.point import Point
 from killpoints.scenarios import SCENARIOS
 
 _BY_SIGNAL = 20
+# How often a log that shows no bar says how far it is.
+_EVERY = 50
 
 
 def main(arguments: list[str]) -> int:
@@ -76,6 +78,9 @@ def _run(options: argparse.Namespace, console: Console) -> Outcome:
 
         def played(point: Point, wrong: list[str]) -> None:
             progress.advance(kill_task)
+            done = progress.tasks[kill_task].completed
+            if not console.is_terminal and done % _EVERY == 0:
+                console.print(f"  {done:.0f} of {count}")
             lines = (f"  {point}", *(f"    {line}" for line in wrong)) if wrong else ()
             progress.console.print(*lines, sep="\n", end="\n" if lines else "", markup=False, highlight=False)
 

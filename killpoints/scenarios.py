@@ -29,7 +29,11 @@ def spec(*steps: Manifest, keep: int = 86_400, bake: int = 0, **more: Any) -> Ma
             "modelStore": "s3://models/store",
             "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "1Gi"}},
         },
-        "route": {"gatewayRef": {"name": "telltale", "namespace": "gateway"}, "hostnames": ["cars.example.com"]},
+        "route": {
+            "gatewayRef": {"name": "telltale", "namespace": "gateway"},
+            "hostnames": ["cars.example.com"],
+            "grpcHostnames": ["cars-grpc.example.com"],
+        },
         "rollout": {"steps": list(steps), "progressDeadlineSeconds": 7200},
         "rollback": {"keepWarmSeconds": keep, "autoWindowSeconds": bake},
         "gates": [{"name": "flags", "mlflow": {"metric": "holdout_flag_rate", "max": 0.2}}],

@@ -44,7 +44,7 @@ class Invariants:
 
     def around(self, write: Writes, wanted: Write) -> Manifest:
         """Do a write."""
-        if wanted.resource in _ROUTES and wanted.verb in ("apply", "replace"):
+        if wanted.resource in _ROUTES and wanted.verb in ("create", "apply", "replace"):
             self._see_route(wanted)
         elif wanted.resource == INFERENCE_SERVICES and wanted.verb == "delete":
             self._see_end_of_pods(wanted)

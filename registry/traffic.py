@@ -45,11 +45,9 @@ def following(
         known = there.pop((route["kind"], route["metadata"]["name"]), None)
         if known is None or not is_as_wanted(route, known, FIELD_MANAGER):
             return Following(False, f"the {route['kind']} is not as it should be")
-        # A gateway may take one of two routes of a hostname and a listener alone: REST is the one that must be.
-        if route["kind"] == "HTTPRoute":
-            fault = _not_accepted(known, needs_acceptance=needs_acceptance)
-            if fault is not None:
-                return Following(False, fault)
+        fault = _not_accepted(known, needs_acceptance=needs_acceptance)
+        if fault is not None:
+            return Following(False, f"the {route['kind']}: {fault}")
     if there:
         return Following(False, "a route is there that nothing should serve")
     return Following(True) if settled or not routes else Following(False, "the gateway is given a moment", soon=True)

@@ -121,15 +121,30 @@ class GatewayRef(ApiModel):
     """Its name."""
     namespace: Name | None = None
     """Empty: the ServedModel's own."""
+    section_name: ObjectName | None = None
+    """The one listener to attach to, such as https; empty: every listener that takes the hostnames."""
 
 
 class RouteSpec(ApiModel):
     """How clients reach the model."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.grpcHostnames) || !self.grpcHostnames.exists(host, host in self.hostnames)",
+                "grpcHostnames must not repeat hostnames: a listener takes only one kind of route for a hostname",
+            )
+        ),
+    )
+
     gateway_ref: GatewayRef
     """The Gateway to which the routes are attached."""
     hostnames: list[Hostname] = Field(min_length=1, max_length=16, json_schema_extra={"x-kubernetes-list-type": "set"})
-    """By which hosts clients ask for the model; `*.example.com` is any name below example.com."""
+    """By which hosts clients ask for the model over HTTP; `*.example.com` is any name below example.com."""
+    grpc_hostnames: list[Hostname] = Field(
+        default_factory=list, max_length=16, json_schema_extra={"x-kubernetes-list-type": "set"}
+    )
+    """By which hosts clients ask for the model over gRPC, other than those for HTTP; empty: no GRPCRoute is made."""
 
 
 class Pause(ApiModel):

@@ -65,8 +65,6 @@ class Attempt(ApiModel):
     """Percent of requests of which the candidate gets a copy."""
     match: HeaderMatch | None = None
     """Requests with this header go to the candidate."""
-    samples: int = 0
-    """What the last online gate stood on."""
     approved_by: str | None = None
     """Who approved the current approval step."""
     resumed: bool = False
@@ -77,6 +75,19 @@ class Attempt(ApiModel):
     """It is the way back to a former revision, whose pods are started again."""
     unavailable_since: MicroTime | None = None
     """Since when a source that the step needs is away; its deadline waits for that."""
+
+
+class GateStatus(ApiModel):
+    """What a gate said of the newest candidate."""
+
+    name: str
+    """The gate's."""
+    state: Literal["Passed", "Failed", "NoData", "Unavailable"]
+    """NoData: its source answers and has no value yet. Unavailable: its source does not answer."""
+    message: str
+    """Why, in a sentence; while it passes, as it was when it began to."""
+    since: MicroTime
+    """When it began to say so."""
 
 
 class Rejection(ApiModel):
@@ -151,6 +162,11 @@ class ServedModelStatus(ApiModel):
     """UIDs of the newest actions that took effect; each takes effect once."""
     action_outcomes: list[ActionOutcome] = Field(default_factory=list)
     """What came of the newest of them; a crash loses none."""
+    gates: list[GateStatus] = Field(
+        default_factory=list,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
+    """What the gates last said of the newest candidate, also once it serves and while it is watched."""
     plan: list[str] = Field(default_factory=list)
     """With planOnly: what would be done."""
     conditions: list[Condition] = Field(

@@ -101,7 +101,7 @@ def undo_to(draft: Draft, target: Revision, reason: str, message: str, by: str |
         return
     number = draft.status.attempts + 1
     attempt = Attempt(id=f"{target.name}/{number}", step_started_at=draft.now, promoted=True, undo=True)
-    draft.set(candidate_revision=target.name, attempt=attempt, attempts=number)
+    draft.set(candidate_revision=target.name, attempt=attempt, attempts=number, gates=[])
     draft.phase("Promoting", f"{message}; its pods start first")
 
 

@@ -8,7 +8,7 @@ from registry.api.served_model import Gate, Step
 from registry.rollout.actions import give_up
 from registry.rollout.draft import Draft
 from registry.rollout.freeze import fault, frozen_until
-from registry.rollout.gates import Verdict, judge_all
+from registry.rollout.gates import Verdict, judge, worst
 from registry.rollout.snapshot import NotFound, Target, Unknown
 
 _LOOK_SECONDS = 5.0
@@ -73,8 +73,7 @@ def _is_refused(draft: Draft) -> bool:
     if before != now:
         give_up(draft, "Incompatible", f"{candidate.name} takes {', '.join(now)}; clients send {', '.join(before)}")
         return True
-    gates = [gate for gate in draft.snapshot.spec.gates if gate.mlflow is not None]
-    verdict = judge_all(gates, draft.snapshot.measurements, has_stable=stable is not None)
+    verdict = draft.judge(gate for gate in draft.snapshot.spec.gates if gate.mlflow is not None)
     return _holds(draft, verdict, "Validating")
 
 
@@ -209,9 +208,7 @@ def _pause_is_over(draft: Draft, seconds: int | None) -> bool:
 
 
 def _gates_pass(draft: Draft, names: list[str] | None) -> bool:
-    gates = online_gates(draft.snapshot.spec.gates, names)
-    verdict = judge_all(gates, draft.snapshot.measurements, has_stable=draft.status.stable_revision is not None)
-    return not _holds(draft, verdict, "Progressing")
+    return not _holds(draft, draft.judge(online_gates(draft.snapshot.spec.gates, names)), "Progressing")
 
 
 def online_gates(gates: list[Gate], names: list[str] | None) -> list[Gate]:
@@ -301,8 +298,9 @@ def plan(draft: Draft) -> list[str]:
     if rejection is not None:
         return [f"{target.revision} is rejected ({rejection.message}): nothing would be done"]
     lines = [f"create {target.revision} (version {target.spec.version}, {target.spec.digest})"]
-    gates = [gate for gate in draft.snapshot.spec.gates if gate.mlflow is not None]
-    verdict = judge_all(gates, draft.snapshot.measurements, has_stable=draft.stable is not None)
+    measured, has_stable = draft.snapshot.measurements, draft.stable is not None
+    offline = (gate for gate in draft.snapshot.spec.gates if gate.mlflow is not None)
+    verdict = worst(judge(gate, measured.get(gate.name), has_stable=has_stable) for gate in offline)
     if verdict is not None:
         lines.append(f"offline gates: {verdict.state} ({verdict.message})")
     lines += [_planned(step) for step in draft.snapshot.spec.rollout.steps]

@@ -15,7 +15,6 @@ from registry.rollout import advance, conditions
 from registry.rollout.actions import fold_in, undo_to
 from registry.rollout.draft import Draft
 from registry.rollout.freeze import fault, frozen_until
-from registry.rollout.gates import judge_all
 from registry.rollout.intent import Intent
 from registry.rollout.snapshot import NotFound, Snapshot, Target, Unknown
 
@@ -150,6 +149,7 @@ def _begin(draft: Draft, target: Target) -> None:
         attempt=Attempt(id=f"{target.revision}/{number}", step_started_at=draft.now),
         attempts=number,
         baking_until=None,
+        gates=[],
     )
     draft.phase("Validating", f"{target.revision}: its pods start, and its gates are judged")
     draft.look_again_in(0)
@@ -164,8 +164,7 @@ def _bake(draft: Draft) -> None:
     until, stable = draft.status.baking_until, draft.status.stable_revision
     if until is None or stable is None or draft.status.phase == "RollingBack" or draft.snapshot.spec.suspend:
         return
-    gates = [gate for gate in draft.snapshot.spec.gates if gate.prometheus is not None]
-    verdict = judge_all(gates, draft.snapshot.measurements, has_stable=True)
+    verdict = draft.judge(gate for gate in draft.snapshot.spec.gates if gate.prometheus is not None)
     previous = draft.revision(draft.status.previous_revision)
     if verdict is not None and verdict.state == "Failed" and previous is not None:
         undo_to(draft, previous, "GateFailed", f"{stable} failed while baking: {verdict.message}", by=None)

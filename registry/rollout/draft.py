@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from registry.api.model_revision import Outcome
-from registry.api.served_model import Phase
+from registry.api.served_model import Gate, Phase
 from registry.api.status import ActionOutcome, Attempt, Rejection, ServedModelStatus
+from registry.rollout.gates import Verdict, judge, noted, worst
 from registry.rollout.intent import ActionResult, Event, RevisionOutcome
 from registry.rollout.snapshot import Action, Revision, Snapshot, Target
 
@@ -80,6 +82,14 @@ class Draft:
         others = [rejection for rejection in self.status.rejected_revisions if rejection.revision != revision]
         rejection = Rejection(revision=revision, reason=reason, message=message, at=self.now, by=by, served=served)
         self.set(rejected_revisions=[*others, rejection])
+
+    def judge(self, gates: Iterable[Gate]) -> Verdict | None:
+        """Judge gates, take down what they say, and return the verdict that counts; None where there are none."""
+        has_stable = self.status.stable_revision is not None
+        measured = self.snapshot.measurements
+        verdicts = [judge(gate, measured.get(gate.name), has_stable=has_stable) for gate in gates]
+        self.set(gates=noted(self.status.gates, verdicts, self.now))
+        return worst(verdicts)
 
     def rejection_of(self, revision: str) -> Rejection | None:
         """Return why a revision is not tried again, or None if it may be."""

@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from registry.api.served_model import Gate, MlflowGate, PrometheusGate
+from registry.api.status import GateStatus
 from registry.rollout.snapshot import Measurement
 
-State = Literal["Passed", "Failed", "NoData", "Unavailable"]
+State = Literal["Passed", "Failed", "NoData", "Unavailable"]  # as in GateStatus
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,20 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict | None:
     return min(verdicts, key=lambda verdict: _ORDER[verdict.state], default=None)
 
 
-def judge_all(gates: Iterable[Gate], measured: Mapping[str, Measurement], *, has_stable: bool) -> Verdict | None:
-    """Return the verdict that counts among all ``gates``, or None where there are none."""
-    return worst(judge(gate, measured.get(gate.name), has_stable=has_stable) for gate in gates)
+def noted(known: Iterable[GateStatus], verdicts: Iterable[Verdict], now: datetime) -> list[GateStatus]:
+    """Return what is to be said of gates after new verdicts.
+
+    A gate that goes on passing keeps the words of when it began to: its value changes at every look, and a status that
+    did so would be written at every look.
+    """
+    found = {status.name: status for status in known}
+    for verdict in verdicts:
+        former = found.get(verdict.gate)
+        if former is not None and former.state == verdict.state == "Passed":
+            continue
+        since = former.since if former is not None and former.state == verdict.state else now
+        found[verdict.gate] = GateStatus(name=verdict.gate, state=verdict.state, message=verdict.message, since=since)
+    return list(found.values())
 
 
 _ORDER: Mapping[State, int] = {"Failed": 0, "Unavailable": 1, "NoData": 2, "Passed": 3}
@@ -76,6 +89,8 @@ def _judge_mlflow(name: str, gate: MlflowGate, measured: Measurement, *, has_sta
 
 
 def _judge_prometheus(name: str, gate: PrometheusGate, measured: Measurement) -> Verdict:
+    if measured.no_value:
+        return Verdict(name, "NoData", f"gate {name}: {measured.no_value}")
     if gate.minimum_samples is not None:
         samples = _number(measured.samples) or 0.0
         if samples < gate.minimum_samples:

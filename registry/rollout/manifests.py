@@ -5,7 +5,7 @@ What this returns is all there is to be: an object with our label that is not am
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,7 +56,9 @@ def manifests(
     wanted = [name for name in _with_pods(status) if name in revisions]
     found = [inference_service(owner, name, revisions[name], spec.predictor) for name in wanted]
     if weights(status):
-        found += [http_route(owner, spec, status), grpc_route(owner, spec, status)]
+        found.append(http_route(owner, spec, status))
+        if spec.route.grpc_hostnames:
+            found.append(grpc_route(owner, spec, status))
     if status.stable_revision is not None:
         found.append(stable_service(owner, status.stable_revision))
     return found
@@ -188,29 +190,35 @@ def http_route(owner: Owner, spec: ServedModelSpec, status: ServedModelStatus) -
         "filters": [],
     }
     attempt, candidate = status.attempt, status.candidate_revision
-    rules = [rule]
-    if attempt is not None and candidate is not None:
-        if attempt.shadow_percent:
-            mirror = {
-                "backendRef": _reference(candidate, _SERVICE_HTTP_PORT),
-                "percent": attempt.shadow_percent,
-            }
-            rule["filters"] = [{"type": "RequestMirror", "requestMirror": mirror}]
-        if attempt.match is not None:
-            header = {"type": "Exact", "name": attempt.match.header, "value": attempt.match.value}
-            to_candidate = [_backend(candidate, _SERVICE_HTTP_PORT, 1)]
-            rules.insert(0, {"matches": [{"headers": [header]}], "backendRefs": to_candidate})
-    return _route("HTTPRoute", owner, spec, rules)
+    if attempt is not None and candidate is not None and attempt.shadow_percent:
+        mirror = {
+            "backendRef": _reference(candidate, _SERVICE_HTTP_PORT),
+            "percent": attempt.shadow_percent,
+        }
+        rule["filters"] = [{"type": "RequestMirror", "requestMirror": mirror}]
+    rules = [*_matched(status, _SERVICE_HTTP_PORT), rule]
+    return _route("HTTPRoute", owner, spec, spec.route.hostnames, rules)
 
 
 def grpc_route(owner: Owner, spec: ServedModelSpec, status: ServedModelStatus) -> Manifest:
-    """Return the GRPCRoute, with the weights of the HTTPRoute."""
+    """Return the GRPCRoute, with the weights and the header match of the HTTPRoute; gRPC requests are not mirrored."""
     backends = [_backend(name, GRPC_PORT, weight) for name, weight in weights(status).items()]
-    return _route("GRPCRoute", owner, spec, [{"backendRefs": backends}])
+    rules = [*_matched(status, GRPC_PORT), {"backendRefs": backends}]
+    return _route("GRPCRoute", owner, spec, spec.route.grpc_hostnames, rules)
 
 
-def _route(kind: str, owner: Owner, spec: ServedModelSpec, rules: list[Manifest]) -> Manifest:
+def _matched(status: ServedModelStatus, port: int) -> list[Manifest]:
+    """Return the rule by which requests with a header go to the candidate, if there is to be one."""
+    attempt, candidate = status.attempt, status.candidate_revision
+    if attempt is None or candidate is None or attempt.match is None:
+        return []
+    header = {"type": "Exact", "name": attempt.match.header, "value": attempt.match.value}
+    return [{"matches": [{"headers": [header]}], "backendRefs": [_backend(candidate, port, 1)]}]
+
+
+def _route(kind: str, owner: Owner, spec: ServedModelSpec, hostnames: Sequence[str], rules: list[Manifest]) -> Manifest:
     gateway = spec.route.gateway_ref
+    listener = {} if gateway.section_name is None else {"sectionName": gateway.section_name}
     return {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": kind,
@@ -222,9 +230,10 @@ def _route(kind: str, owner: Owner, spec: ServedModelSpec, rules: list[Manifest]
                     "kind": "Gateway",
                     "name": gateway.name,
                     "namespace": gateway.namespace or owner.namespace,
+                    **listener,
                 }
             ],
-            "hostnames": list(spec.route.hostnames),
+            "hostnames": list(hostnames),
             "rules": rules,
         },
     }

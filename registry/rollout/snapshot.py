@@ -82,6 +82,7 @@ class Measurement:
         value: the metric; None where the source has none.
         baseline: the same of the stable revision, for relative gates.
         samples: what the value stands on, where the gate counts that.
+        no_value: why there never will be a value, unless somebody mends the gate.
         unavailable: why the source could not be asked; then nothing else is known.
 
     """
@@ -89,6 +90,7 @@ class Measurement:
     value: float | None = None
     baseline: float | None = None
     samples: float | None = None
+    no_value: str = ""
     unavailable: str | None = None
 
 
@@ -100,12 +102,14 @@ class Traffic:
         in_sync: whether the routes are as the status wants them, and the gateway has taken them.
         can_mirror: whether it can copy requests; None where that is not known.
         message: what is wrong, for people.
+        name_taken: whether that is because another's object has the name of one of ours, until somebody deletes it.
 
     """
 
     in_sync: bool = True
     can_mirror: bool | None = None
     message: str = ""
+    name_taken: bool = False
 
 
 @dataclass(frozen=True)

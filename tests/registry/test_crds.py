@@ -128,9 +128,10 @@ def test_the_api_server_fills_in_what_the_models_fill_in() -> None:
         "freezeWindows": [{"schedule": "0 0 * * *", "durationSeconds": 60}],
     }
     spec = ServedModelSpec.model_validate(whole).dump()
-    empty = {"gates": [], "predictor": {"env": {}}}
+    empty = {"gates": [], "predictor": {"env": {}}, "route": {"grpcHostnames": []}}
     filled = with_defaults(structural(ServedModelSpec, defaults=True), whole)
     filled["predictor"] |= empty["predictor"]
+    filled["route"] |= empty["route"]
     assert filled | {"gates": []} == spec
 
 

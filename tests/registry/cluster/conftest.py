@@ -96,7 +96,11 @@ def spec_of(model: str, **more: object) -> Manifest:
             "modelStore": "s3://models/store",
             "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "1Gi"}},
         },
-        "route": {"gatewayRef": {"name": "telltale", "namespace": "gateway"}, "hostnames": ["cars.example.com"]},
+        "route": {
+            "gatewayRef": {"name": "telltale", "namespace": "gateway"},
+            "hostnames": ["cars.example.com"],
+            "grpcHostnames": ["cars-grpc.example.com"],
+        },
         "rollout": {
             "steps": [{"setWeight": 10}, {"pause": {"durationSeconds": 1}}, {"setWeight": 50}],
             "progressDeadlineSeconds": 60,

@@ -96,6 +96,8 @@ GOOD: list[tuple[str, Resource, Manifest]] = [
     ("no requests at all", SERVED_MODELS, served(predictor__resources={"requests": {}, "limits": {}})),
     ("variables", SERVED_MODELS, served(predictor__env={"TELLTALE_LOG_LEVEL": "debug", "_x1": ""})),
     ("any host below a domain", SERVED_MODELS, served(route__hostnames=["*.example.com", "a.b"])),
+    ("a host for gRPC", SERVED_MODELS, served(route__grpcHostnames=["cars-grpc.example.com"])),
+    ("one listener of the gateway", SERVED_MODELS, served(route__gatewayRef__sectionName="https")),
     ("a folder as model store", SERVED_MODELS, served(predictor__modelStore="file:///models")),
     (
         "every step",
@@ -166,6 +168,12 @@ BAD: list[tuple[str, Resource, Manifest, str]] = [
         SERVED_MODELS,
         served(predictor__minReplicas=5),
         "spec.predictor: .*minReplicas must not be more than maxReplicas",
+    ),
+    (
+        "one host for both kinds of route",
+        SERVED_MODELS,
+        served(route__grpcHostnames=["cars.example.com"]),
+        "spec.route: .*grpcHostnames must not repeat hostnames",
     ),
     (
         "a revision with such replicas",

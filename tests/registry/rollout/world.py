@@ -36,7 +36,11 @@ def spec(*steps: dict[str, Any], **more: Any) -> ServedModelSpec:
     whole = {
         "model": {"name": "default", "alias": "champion"},
         "predictor": PREDICTOR,
-        "route": {"gatewayRef": {"name": "telltale"}, "hostnames": ["fleet.example.com"]},
+        "route": {
+            "gatewayRef": {"name": "telltale"},
+            "hostnames": ["fleet.example.com"],
+            "grpcHostnames": ["fleet-grpc.example.com"],
+        },
         "rollout": rollout,
         "rollback": rollback,
     }
