@@ -64,13 +64,14 @@ class RevisionView:
 
 @dataclass(frozen=True)
 class GateView:
-    """A gate, and its last verdict as far as the status tells it."""
+    """A gate, and what it last said of the newest candidate; None where it has said nothing yet."""
 
     name: str
     source: Literal["mlflow", "prometheus"]
     demands: str
     verdict: Verdict
     message: str
+    since: datetime | None
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ class Overview:
 def overview(served_model: Manifest, resources: Resources, freeze: Freeze | None = None) -> Overview:
     """Return what is to be known of a ServedModel."""
     metadata, spec, status = served_model["metadata"], served_model["spec"], status_of(served_model)
-    model = spec.get("model") or {}
+    model, route = spec.get("model") or {}, spec.get("route") or {}
     return Overview(
         namespace=metadata["namespace"],
         name=metadata["name"],
@@ -153,7 +154,7 @@ def overview(served_model: Manifest, resources: Resources, freeze: Freeze | None
         plan_only=bool(spec.get("planOnly")),
         model=str(model.get("name", "")),
         selector=selector_of(model),
-        hostnames=tuple((spec.get("route") or {}).get("hostnames") or ()),
+        hostnames=(*(route.get("hostnames") or ()), *(route.get("grpcHostnames") or ())),
         created_at=time_of(metadata.get("creationTimestamp")),
         resolved_version=(status.get("resolved") or {}).get("version", ""),
         rejected=tuple(one["revision"] for one in status.get("rejectedRevisions") or ()),
@@ -239,42 +240,30 @@ def _pods(deployment: Manifest | None) -> Pods | None:
 
 
 def _gates(spec: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[GateView]:
+    said = {found["name"]: found for found in status.get("gates") or ()}
     for gate in spec.get("gates") or ():
-        source: Literal["mlflow", "prometheus"] = "mlflow" if gate.get("mlflow") else "prometheus"
-        verdict, message = _verdict(gate["name"], source, spec, status)
-        yield GateView(gate["name"], source, limits(gate), verdict, message)
+        name, found = gate["name"], said.get(gate["name"]) or {}
+        yield GateView(
+            name,
+            "mlflow" if gate.get("mlflow") else "prometheus",
+            limits(gate),
+            _VERDICTS.get(found.get("state", ""), "unknown"),
+            _without_name(name, found.get("message") or ""),
+            time_of(found.get("since")),
+        )
 
 
-def _verdict(name: str, source: str, spec: Mapping[str, Any], status: Mapping[str, Any]) -> tuple[Verdict, str]:
-    """Return a gate's last verdict: the status names the gate that fails or holds, and passes over those that pass."""
-    resolved = (status.get("resolved") or {}).get("revision")
-    for rejection in status.get("rejectedRevisions") or ():
-        if rejection["revision"] == resolved and rejection.get("reason") == "GateFailed":
-            said = _about(name, rejection.get("message", ""))
-            return ("failed", said) if said else ("unknown", "")
-    said = _about(name, status.get("message", ""))
-    if said:
-        return "waiting", said
-    if status.get("phase") == "Baking":
-        return ("passed", "") if source == "mlflow" else ("waiting", "watched")
-    attempt = status.get("attempt")
-    if attempt is None or attempt.get("undo"):
-        return "unknown", ""
-    step = int(attempt.get("step") or 0)
-    if source == "mlflow":
-        return ("passed", "") if step or attempt.get("weight") else ("unknown", "")
-    done = ((spec.get("rollout") or {}).get("steps") or [])[:step]
-    judged = any("gate" in one and name in (one["gate"].get("names") or [name]) for one in done)
-    return ("passed", "") if judged else ("unknown", "")
+_VERDICTS: Mapping[str, Verdict] = {
+    "Passed": "passed",
+    "Failed": "failed",
+    "NoData": "waiting",
+    "Unavailable": "waiting",
+}
 
 
-def _about(gate: str, message: str) -> str:
-    """Return what a message says of a gate; empty where it is of something else."""
-    for mark in (f"gate {gate}: ", f"gate {gate} "):
-        _, found, said = message.partition(mark)
-        if found:
-            return said
-    return ""
+def _without_name(gate: str, message: str) -> str:
+    """Return a message without the name of the gate, which stands beside it."""
+    return message.removeprefix(f"gate {gate}").removeprefix(":").strip()
 
 
 def _problems(status: Mapping[str, Any]) -> Iterator[ConditionView]:

@@ -36,7 +36,7 @@ def status(seen: Overview, now: datetime, marks: Marks, width: int) -> Renderabl
     sections: list[tuple[str, RenderableType | None]] = [
         ("Traffic", _traffic(seen, now, marks, width)),
         ("Steps", _steps(seen.steps, now, marks)),
-        ("Gates", _gates(seen.gates, marks, width)),
+        ("Gates", _gates(seen.gates, now, marks, width)),
         ("Problems", _problems(_news(seen), now, marks)),
         ("Freeze", _freeze(seen.freeze, now)),
         ("Actions", _actions(seen.actions, now, marks, width)),
@@ -146,7 +146,7 @@ def _steps(steps: Sequence[Step], now: datetime, marks: Marks) -> RenderableType
     return grid
 
 
-def _gates(gates: Sequence[GateView], marks: Marks, width: int) -> RenderableType | None:
+def _gates(gates: Sequence[GateView], now: datetime, marks: Marks, width: int) -> RenderableType | None:
     if all(gate.verdict == "unknown" for gate in gates):
         return None
     roomy = width >= _ROOMY
@@ -155,6 +155,8 @@ def _gates(gates: Sequence[GateView], marks: Marks, width: int) -> RenderableTyp
     for gate in gates:
         mark, style = m.of_verdict(gate.verdict, marks)
         said = Text(gate.message or words.get(gate.verdict, gate.verdict), style=style)
+        if gate.since is not None:
+            said.append(f"   for {age(now - gate.since)}", style=DIM)
         demands = [Text(_shortened(gate.demands, width // 2, marks))] if roomy else []
         grid.add_row(Text(mark, style=style), Text(gate.name), *demands, said)
     return grid

@@ -173,7 +173,7 @@ BAD: list[tuple[str, Resource, Manifest, str]] = [
         "one host for both kinds of route",
         SERVED_MODELS,
         served(route__grpcHostnames=["cars.example.com"]),
-        "spec.route: .*grpcHostnames must not repeat hostnames",
+        "spec.route: .*grpcHostnames must not repeat hostnames: a listener takes only one kind of route for a hostname",
     ),
     (
         "a revision with such replicas",

@@ -57,32 +57,36 @@ def test_a_former_revision_is_kept_warm_until_a_time() -> None:
     assert found.warm_until == NOW + timedelta(minutes=12)
 
 
+def judged(*found: tuple[str, str, str]) -> dict[str, Any]:
+    """Return a status that says so much of each gate: name, state, message."""
+    since = "2026-03-02T09:57:00.000000Z"
+    gates = [{"name": name, "state": state, "message": message, "since": since} for name, state, message in found]
+    return under_way(3, weight=10) | {"gates": gates}
+
+
 def gate_verdicts(status: dict[str, Any]) -> list[tuple[str, str]]:
     """Return each gate's verdict and message."""
     return [(gate.verdict, gate.message) for gate in seen(status).gates]
 
 
-def test_offline_gates_have_passed_once_there_is_traffic_and_online_ones_once_their_step_is_done() -> None:
+def test_a_gate_that_nobody_asked_yet_has_no_verdict() -> None:
     assert gate_verdicts(under_way(0, "Validating")) == [("unknown", ""), ("unknown", "")]
-    assert gate_verdicts(under_way(1, weight=10)) == [("passed", ""), ("unknown", "")]
-    assert gate_verdicts(under_way(4, weight=10)) == [("passed", ""), ("passed", "")]
+    one = judged(("flags", "Passed", "gate flags: holdout_flag_rate is 0.05"))
+    assert gate_verdicts(one) == [("passed", "holdout_flag_rate is 0.05"), ("unknown", "")]
 
 
-def test_a_gate_that_holds_a_step_says_why() -> None:
-    held = under_way(3, weight=10, message="gate errors has 12 of 500 samples")
-    assert gate_verdicts(held)[1] == ("waiting", "has 12 of 500 samples")
-
-
-def test_a_gate_that_failed_says_why_until_another_revision_is_wanted() -> None:
-    message = f"{NEW}: gate errors: the query is 0.03, more than the 0.01 that it may be at most"
-    rejection = {"revision": NEW, "reason": "GateFailed", "message": message, "at": time()}
-    rejected = {"phase": "Rejected", "resolved": under_way(0)["resolved"], "rejectedRevisions": [rejection]}
-    assert gate_verdicts(rejected)[1] == ("failed", "the query is 0.03, more than the 0.01 that it may be at most")
-    assert gate_verdicts(rejected | {"resolved": {"revision": "cars-other"}})[1][0] == "unknown"
-
-
-def test_a_promotion_by_hand_does_not_pass_off_a_gate_as_passed() -> None:
-    assert gate_verdicts(under_way(2, "Promoting", weight=100, promoted=True))[1] == ("unknown", "")
+@pytest.mark.parametrize(
+    ("state", "message", "verdict"),
+    [
+        ("Passed", "gate errors: the query is 0.001", ("passed", "the query is 0.001")),
+        ("Failed", "gate errors: the query is 0.03", ("failed", "the query is 0.03")),
+        ("NoData", "gate errors has 12 of 500 samples", ("waiting", "has 12 of 500 samples")),
+        ("Unavailable", "gate errors: Prometheus does not answer", ("waiting", "Prometheus does not answer")),
+        ("Undreamt", "", ("unknown", "")),
+    ],
+)
+def test_a_gate_says_what_it_came_to_and_why(state: str, message: str, verdict: tuple[str, str]) -> None:
+    assert gate_verdicts(judged(("errors", state, message)))[1] == verdict
 
 
 def test_only_conditions_that_are_not_as_they_should_be_are_problems() -> None:
