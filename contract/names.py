@@ -22,6 +22,8 @@ TAG_BATCH = "telltale.batch_id"
 TAG_DIGEST = "telltale.artifact_digest"
 TAG_TRAINING_DIGEST = "telltale.training_digest"
 TAG_RECORDS = "telltale.training_records"
+# The span that trained a version, as W3C's traceparent has it; only where trainings are traced.
+TAG_TRACEPARENT = "telltale.traceparent"
 TAG_GATE = "telltale.gate"
 TAG_GATE_REASON = "telltale.gate_reason"
 # Set by people on a version or a run: "true" keeps it from garbage collection.

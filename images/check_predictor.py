@@ -74,7 +74,7 @@ def _applies(requirement: Requirement) -> bool:
 
 def _modules() -> Iterator[str]:
     prepare()
-    for package in ("contract", "scoring", "store", "predictor"):
+    for package in ("contract", "telemetry", "scoring", "store", "predictor"):
         found = pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}.")
         yield from (module.name for module in found if not re.search(_NOT_TO_IMPORT, module.name))
 

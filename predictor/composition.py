@@ -35,7 +35,7 @@ from predictor.observability.metrics import Metrics
 from predictor.observability.prediction_log import PredictionLog
 from predictor.observability.recording import Recording
 from predictor.observability.tracing import Tracing
-from predictor.observability.tracing_config import TracingConfig, is_asked_for
+from predictor.observability.tracing_config import TracingConfig
 from predictor.security.composition import build_security
 from predictor.security.cors import Cors
 from predictor.settings import PredictorSettings
@@ -44,6 +44,7 @@ from scoring.kernel import kernel_name
 from store.late_table import LateTable
 from store.model_store import ModelStore
 from store.object_url import open_objects
+from telemetry.spans import is_asked_for
 
 if TYPE_CHECKING:
     from predictor.late_composition import LateParts

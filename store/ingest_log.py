@@ -116,9 +116,17 @@ class IngestLog:
             )
 
     def accept(
-        self, batch: EncodedBatch, *, now: datetime, warnings: list[str], key: IdempotencyKey | None = None
+        self,
+        batch: EncodedBatch,
+        *,
+        now: datetime,
+        warnings: list[str],
+        key: IdempotencyKey | None = None,
+        traceparent: str | None = None,
     ) -> BatchRow:
         """Store a batch durably and queue its training; when this returns, it survives any crash.
+
+        ``traceparent`` names the span of the request, if that is traced; the training continues its trace.
 
         Raises:
             SignatureMismatch: the model has other features.
@@ -137,7 +145,7 @@ class IngestLog:
                 values = (batch_id, batch.model, version, object_key, digest, batch.record_count, now, warnings)
                 with connection.cursor(row_factory=class_row(BatchRow)) as cursor:
                     (row,) = cursor.execute(_INSERT, values).fetchall()
-                self._queue.defer(connection, batch_id=batch_id, model=batch.model)
+                self._queue.defer(connection, batch_id=batch_id, model=batch.model, traceparent=traceparent)
         except (SignatureMismatch, KeyInUse):
             self._objects.delete(object_key)
             raise

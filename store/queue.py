@@ -33,10 +33,14 @@ class TrainingQueue:
         connector.open(postgres.pool)
         self._app = App(connector=connector)
 
-    def defer(self, connection: Connection, *, batch_id: str, model: str) -> None:
-        """Put the training of a batch into the queue, inside the caller's transaction."""
+    def defer(self, connection: Connection, *, batch_id: str, model: str, traceparent: str | None = None) -> None:
+        """Put the training of a batch into the queue, inside the caller's transaction.
+
+        ``traceparent`` names the span that asks for it; it goes along only where there is one, so that a trainer that
+        does not know it yet takes all other jobs.
+        """
         task = self._app.configure_task(TASK, queue=QUEUE, lock=model, connection=connection)
-        task.defer(batch_id=batch_id)
+        task.defer(batch_id=batch_id, **({} if traceparent is None else {"traceparent": traceparent}))
 
 
 def requeue(connection: Connection, job_id: int) -> None:

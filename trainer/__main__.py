@@ -25,6 +25,7 @@ from store.errors import StoreUnavailable
 from store.jobs import Jobs
 from store.postgres import Postgres
 from store.queue import TrainingQueue
+from telemetry.spans import pipeline_for
 from trainer.errors import TrainingError
 from trainer.health_server import HealthServer, ask
 from trainer.settings import TrainerSettings
@@ -32,6 +33,7 @@ from trainer.supervision import Workers
 from trainer.vitals import Patience, Vitals
 
 _LOWEST = 19
+_LAST_SPANS_SECONDS = 2.0
 _log = logging.getLogger("trainer")
 
 # MLflow reads these when it is imported: no telemetry, no handlers and no pictograms of its own, no look at git or uv.
@@ -109,19 +111,22 @@ def _work(settings: TrainerSettings, parent: int | None) -> int:
     )
     postgres = Postgres(settings.database_url, max_connections=4)
     postgres.open()
+    spans = pipeline_for("telltale-trainer", os.environ)
     try:
         if settings.trainer_metrics_port:
             _health_server(settings, postgres, vitals).start()
         from trainer.composition import build  # noqa: PLC0415 - imports MLflow, which reads the environment just set
 
         _give_way(settings.niceness)  # after the import, so that a start is not held up
-        worker = build(settings, postgres, vitals)
+        worker = build(settings, postgres, vitals, spans)
         asyncio.run(worker.run(parent=parent))
     except (StoreUnavailable, TrainingError, OSError) as error:
         _log.error("the trainer cannot start: %s", error)
         return 1
     finally:
         postgres.close()
+        if spans is not None:
+            spans.stop(_LAST_SPANS_SECONDS)
     return 0
 
 

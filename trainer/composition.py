@@ -17,6 +17,7 @@ from store.queue import TrainingQueue
 from trainer.attempt import AttemptLock
 from trainer.job_runner import JobRunner
 from trainer.settings import TrainerSettings
+from trainer.tracing import Sends, TracedTraining
 from trainer.tracking import Tracking, is_server
 from trainer.training import Training
 from trainer.vitals import Vitals
@@ -24,15 +25,15 @@ from trainer.window import Bounds, WindowReader
 from trainer.worker import Pace, Worker
 
 
-def build(settings: TrainerSettings, postgres: Postgres, vitals: Vitals) -> Worker:
-    """Put a worker together; MLflow's tables are made if they are missing.
+def build(settings: TrainerSettings, postgres: Postgres, vitals: Vitals, spans: Sends | None = None) -> Worker:
+    """Put a worker together, which sends the spans of its trainings by ``spans``; MLflow's tables are made if missing.
 
     Raises:
         StoreUnavailable, TrackingUnavailable: PostgreSQL, MLflow or the object store's folder is not there.
 
     """
     attempts = Attempts(postgres, f"{socket.gethostname()}:{os.getpid()}")
-    training = build_training(settings, postgres)
+    training = TracedTraining(build_training(settings, postgres), spans)
     runner = JobRunner(training, attempts, vitals, max_attempts=settings.max_attempts)
     pace = Pace(
         heartbeat=settings.heartbeat_seconds,

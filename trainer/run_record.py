@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from contract.names import TAG_BATCH, TAG_DIGEST, TAG_RECORDS, TAG_TRAINING_DIGEST, TAG_VERSION
+from contract.names import TAG_BATCH, TAG_DIGEST, TAG_RECORDS, TAG_TRACEPARENT, TAG_TRAINING_DIGEST, TAG_VERSION
 from trainer.dataset import Dataset
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class RunRecord:
         baseline: the features' distributions.
         digest: the artefact digest of the forest file.
         warnings: for people.
+        traceparent: the span of the training, if it is traced.
 
     """
 
@@ -50,6 +51,7 @@ class RunRecord:
     baseline: dict[str, object]
     digest: str
     warnings: list[str] = field(default_factory=list)
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,14 @@ class RegisteredRun:
 
 def version_tags(record: RunRecord) -> dict[str, str]:
     """Return the tags by which the rest of Telltale knows a run and its version."""
+    traced = {} if record.traceparent is None else {TAG_TRACEPARENT: record.traceparent}
     return {
         TAG_VERSION: record.version,
         TAG_BATCH: record.batch_id,
         TAG_DIGEST: record.digest,
         TAG_TRAINING_DIGEST: record.dataset.digest,
         TAG_RECORDS: str(len(record.dataset)),
+        **traced,
     }
 
 

@@ -26,6 +26,7 @@ from trainer.fit import Hyperparameters, fit, seed_of
 from trainer.plots import render
 from trainer.probe import probe_rows
 from trainer.run_record import RegisteredRun, RunRecord
+from trainer.tracing import describe, traceparent
 from trainer.tracking import Tracking
 from trainer.window import Window, WindowReader
 
@@ -69,6 +70,7 @@ class Training:
         """
         with self.attempts.held(batch_id) as still_alone:
             row = self.log.get(batch_id)
+            describe({"telltale.model": row.model, "telltale.model_version": row.version})
             if row.state == "done":
                 self._published(row)  # if we were overtaken, what we had begun is still there, and nobody's
                 return
@@ -132,6 +134,7 @@ class Training:
                 baseline=baseline(dataset),
                 digest=stored.digest,
                 warnings=[*row.warnings, *window.warnings, *evaluation.warnings],
+                traceparent=traceparent(),
             )
         )
         return Manifest(

@@ -32,6 +32,7 @@ from store.queue import QUEUE, TASK
 from trainer.errors import Faulted
 from trainer.job_runner import STOPPED, JobRunner
 from trainer.retrying import Retry
+from trainer.tracing import asked_by
 from trainer.vitals import Doing, Vitals
 
 _log = logging.getLogger(__name__)
@@ -206,8 +207,9 @@ class Worker:
             await app.job_manager.unregister_worker(self._worker_id)
             self._worker_id = None
 
-    def _train(self, context: JobContext, batch_id: str) -> None:
-        """Do a job, in a thread of its own."""
+    def _train(self, context: JobContext, batch_id: str, traceparent: str | None = None) -> None:
+        """Do a job, in a thread of its own; ``traceparent`` is that of the request that asked for it."""
+        asked_by.set(traceparent)
         self._worker_id = context.job.worker_id
         with self._vitals.job(context.job.id or 0, context.job.worker_id or 0, batch_id):
             self._runner.run(batch_id)

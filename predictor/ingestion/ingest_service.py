@@ -23,6 +23,7 @@ from predictor.ingestion.batch_watch import BatchWatch
 from predictor.ingestion.reading_process import ReadingProcess
 from predictor.models.loaded_versions import LoadedVersions
 from predictor.observability.metrics import Metrics
+from predictor.observability.tracing import current_span
 from predictor.problems import Answer, answer_of
 from predictor.threads import Threads
 from predictor.waiting import first_of
@@ -151,14 +152,16 @@ class IngestService:
 
         batch = self._reading.read(body, now=now, limits=self._limits, signature=signature)
         warnings = _warnings(batch.record_count, first=known[batch.model] is None)
+        span = current_span.get()
+        traceparent = None if span is None else span.traceparent
         try:
-            return self._log.accept(batch, now=now, warnings=warnings, key=key)
+            return self._log.accept(batch, now=now, warnings=warnings, key=key, traceparent=traceparent)
         except SignatureMismatch as other:
             # Another first batch came in between. Its features hold, so this one is read again by them: it fits,
             # or the refusal names both.
             expected = other.expected
             batch = self._reading.read(body, now=now, limits=self._limits, signature=lambda _: expected)
-            return self._log.accept(batch, now=now, warnings=warnings, key=key)
+            return self._log.accept(batch, now=now, warnings=warnings, key=key, traceparent=traceparent)
 
     def _later(self, row: BatchRow, *, respond_async: bool = False) -> Answer:
         self._metrics.ingest_outcomes.labels("later").inc()

@@ -20,9 +20,9 @@ from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from predictor.observability.request_tally import METHODS
-from predictor.observability.span_export import CountedExport, quiet_exporter_logs
 from predictor.observability.traceparent import formatted, parent_of
 from predictor.observability.tracing_config import TracingConfig
+from telemetry.exporting import CountedExport, quiet_exporter_logs
 
 _SCOPE = "telltale.predictor"
 _LONGEST_ATTRIBUTE = 1024

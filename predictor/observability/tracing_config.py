@@ -1,4 +1,4 @@
-"""What is traced and where spans go, and whether anybody asks for it."""
+"""What is traced and where spans go."""
 
 from __future__ import annotations
 
@@ -27,13 +27,3 @@ class TracingConfig:
     service_version: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
     shutdown_seconds: float = 2.0
-
-
-def is_asked_for(environment: Mapping[str, str]) -> bool:
-    """Tell whether OpenTelemetry's standard variables ask for traces: they name an endpoint and switch nothing off."""
-    if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        return False
-    if environment.get("OTEL_TRACES_EXPORTER", "").strip().lower() == "none":
-        return False
-    names = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-    return any(environment.get(name) for name in names)

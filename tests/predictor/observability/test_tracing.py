@@ -18,10 +18,10 @@ from opentelemetry.sdk.trace.sampling import Decision, TraceIdRatioBased
 
 from predictor.observability.metrics import Metrics
 from predictor.observability.recording import Recording
-from predictor.observability.span_export import OnceAMinute
 from predictor.observability.spans import RequestSpan
 from predictor.observability.tracing import Tracing, current_span
-from predictor.observability.tracing_config import TracingConfig, is_asked_for
+from predictor.observability.tracing_config import TracingConfig
+from telemetry.exporting import OnceAMinute
 from tests.predictor.observability.collector import Collector, attributes, collecting
 from tests.predictor.observability.exposed import value
 from tests.predictor.observability.loaded import batch, version
@@ -299,22 +299,6 @@ def test_the_standard_variables_are_honoured(collector: Collector, monkeypatch: 
     assert collector.headers[0]["x-tenant"] == "fleet"
     assert collector.resources[0]["service.name"] == "renamed"
     assert collector.resources[0]["k8s.pod.name"] == "p-1"
-
-
-@pytest.mark.parametrize(
-    ("environment", "asked"),
-    [
-        ({}, False),
-        ({"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, False),
-        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, True),
-        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c:4318/v1/traces"}, True),
-        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318", "OTEL_SDK_DISABLED": "true"}, False),
-        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318", "OTEL_TRACES_EXPORTER": "none"}, False),
-    ],
-)
-def test_traces_are_made_when_an_endpoint_is_named(environment: dict[str, str], asked: bool) -> None:
-    """And nothing switches them off."""
-    assert is_asked_for(environment) is asked
 
 
 @pytest.mark.parametrize("status", [400, 503])

@@ -1,0 +1,1 @@
+"""Spans on their way from the components to a collector; it knows none of them."""
