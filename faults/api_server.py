@@ -48,6 +48,7 @@ class ApiServer(KubernetesApi):
         namespace: str | None = None,
         labels: str | None = None,
         *,
+        fields: str | None = None,
         metadata_only: bool = False,  # noqa: ARG002 - more than asked for does no harm
     ) -> Iterator[Manifest]:
         """Yield all objects of a kind."""
@@ -55,6 +56,8 @@ class ApiServer(KubernetesApi):
         for (kind, of, _), manifest in list(self._objects.items()):
             found = manifest["metadata"].get("labels", {})
             if kind != resource or (namespace is not None and of != namespace):
+                continue
+            if fields and not _has_field(manifest, fields):
                 continue
             if not labels or (name in found and (not value or found[name] == value)):
                 yield manifest
@@ -169,6 +172,15 @@ def _defaulted(resource: Resource, spec: Manifest) -> Manifest:
     if resource == INFERENCE_SERVICES:
         return spec | {"predictor": {"terminationGracePeriodSeconds": 30} | spec["predictor"]}
     return spec
+
+
+def _has_field(manifest: Manifest, selector: str) -> bool:
+    """Tell whether an object has a field such as `metadata.name=cars`."""
+    path, _, value = selector.partition("=")
+    found: Any = manifest
+    for name in path.split("."):
+        found = found.get(name, {})
+    return bool(found == value)
 
 
 def _merged(live: Any, patch: Any) -> Any:

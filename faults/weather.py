@@ -54,11 +54,12 @@ class FaultyApi(KubernetesApi):
         namespace: str | None = None,
         labels: str | None = None,
         *,
+        fields: str | None = None,
         metadata_only: bool = False,
     ) -> Iterator[Manifest]:
         """Yield objects, or fail."""
         self._fail(self._drawn(_LISTS), f"list {resource.kind}")
-        return self._api.list(resource, namespace, labels, metadata_only=metadata_only)
+        return self._api.list(resource, namespace, labels, fields=fields, metadata_only=metadata_only)
 
     def write(self, write: Write) -> Manifest:
         """Do a write, or fail before or after it."""

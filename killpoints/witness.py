@@ -133,9 +133,9 @@ def _may_go_back(before: ServedModelStatus, after: ServedModelStatus) -> bool:
 
 
 def weights_of(route: Manifest) -> dict[str, int]:
-    """Return the weights of a route's last rule, which is the one without a header, by revision."""
+    """Return the weights of a route's first rule, which is the one without a header, by revision."""
     found: dict[str, int] = {}
-    for backend in route["spec"]["rules"][-1]["backendRefs"]:
+    for backend in route["spec"]["rules"][0]["backendRefs"]:
         revision = backend["name"].removesuffix("-predictor")
         found[revision] = found.get(revision, 0) + backend.get("weight", 1)
     return found

@@ -19,9 +19,10 @@ from threading import Event, Thread
 
 from pydantic import ValidationError
 
-from contract.json_logs import configure_logging
 from registry.errors import RegistryError
 from registry.settings import RegistrySettings
+from registry.tracing_logs import configure
+from telemetry.spans import pipeline_for
 
 _log = logging.getLogger("registry")
 
@@ -35,22 +36,19 @@ _MLFLOW = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
 }
-# What these say below a warning is of no use to an operator.
-_QUIET_LOGGERS = ("kopf", "mlflow", "httpx2", "httpx", "httpcore2", "httpcore", "urllib3")
 _GRACE_SECONDS = 10.0
+_LAST_SPANS_SECONDS = 2.0
 
 
 def main() -> int:
     """Compose the controller and run it; return the exit code."""
     parser = _parser()
-    parser.parse_args()
+    given = parser.parse_args()
     try:
-        settings = RegistrySettings()
+        settings = RegistrySettings(**({} if given.log_level is None else {"log_level": given.log_level}))
     except ValidationError as error:
         parser.error(str(error))
-    configure_logging(settings.log_level)
-    for name in _QUIET_LOGGERS:
-        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
+    configure(settings.log_level)
     os.environ.update({name: value for name, value in _MLFLOW.items() if name not in os.environ})
     try:
         return asyncio.run(_run(settings))
@@ -61,15 +59,17 @@ def main() -> int:
 
 async def _run(settings: RegistrySettings) -> int:
     from registry.composition import build  # noqa: PLC0415 - imports MLflow, which reads the environment just set
-    from registry.watching import watch  # noqa: PLC0415 - the same for kopf and its loggers
+    from registry.watches import Watches  # noqa: PLC0415 - imports kopf, as the next
+    from registry.watching import WATCHED, watch  # noqa: PLC0415 - the same for kopf and its loggers
 
-    controller, stop = build(settings), Event()
+    spans = pipeline_for("telltale-registry", os.environ)
+    controller, stop, watches = build(settings, spans=spans), Event(), Watches(WATCHED)
     signalled, opened, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
-    health = controller.health(lambda: None if opened.is_set() else "the watches are not open yet")
+    health = controller.health(watches.ailment)
     threads = controller.start(stop)
     health.start()
     _log.info("health and metrics at http://%s:%d", settings.health_host, health.port)
-    watching = asyncio.create_task(watch(controller.workers.enqueue, settings.namespaces, ended, opened))
+    watching = asyncio.create_task(watch(controller.workers.enqueue, settings.namespaces, ended, opened, watches))
     try:
         await asyncio.wait({watching, asyncio.create_task(opened.wait())}, return_when=asyncio.FIRST_COMPLETED)
         # kopf has taken the signals for itself, and it takes its time: the lease is to be let go of first.
@@ -86,6 +86,8 @@ async def _run(settings: RegistrySettings) -> int:
     finally:
         controller.close()
         health.stop()
+        if spans is not None:
+            spans.stop(_LAST_SPANS_SECONDS)
     _log.info("stopped")
     return 0
 
@@ -103,12 +105,18 @@ def _parser() -> argparse.ArgumentParser:
         variable = str(field.validation_alias or f"TELLTALE_{name}".upper())
         lines.append(f"  {variable} ({field.get_default(call_default_factory=True)})")
         lines += textwrap.wrap(field.description or "", 100, initial_indent="      ", subsequent_indent="      ")
-    return argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog="python -m registry",
         description=__doc__,
         epilog="\n".join(lines),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        help="instead of TELLTALE_LOG_LEVEL; debug tells of each look and each call, and what it came to",
+    )
+    return parser
 
 
 if __name__ == "__main__":

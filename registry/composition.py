@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Event, Thread
+from typing import TYPE_CHECKING
 
-from registry.controller import Vitals, Workers, repeat
+from registry.controller import Workers, repeat
 from registry.effects import Effects
 from registry.errors import KubernetesError
 from registry.events import Recorder
 from registry.gather import Gatherer
-from registry.health import HealthServer
+from registry.health import Health, HealthServer
 from registry.kubernetes.api import KubernetesApi, connect
 from registry.kubernetes.writes import Writes, fenced
 from registry.leader import Leader, LeaseTerms
@@ -28,8 +29,15 @@ from registry.reconciler import Reconciler
 from registry.relist import Relist
 from registry.resolving import ModelSource, Resolver
 from registry.settings import RegistrySettings
-from registry.work_queue import WorkQueue
+from registry.tracing import Tracing
+from registry.tracing_observer import Observer
+from registry.tracing_sources import Calls, CarryingExecutor, ObservedModels
+from registry.vitals import Vitals
+from registry.work_queue import Key, WorkQueue
 from registry.write_back import ModelNotes, WriteBack
+
+if TYPE_CHECKING:
+    from telemetry.pipeline import SpanPipeline
 
 _log = logging.getLogger(__name__)
 
@@ -61,9 +69,11 @@ class Controller:
     leader: Leader | None
     metrics: RegistryMetrics
     vitals: Vitals
-    executors: tuple[ThreadPoolExecutor, ...]
+    executors: tuple[Executor, ...]
     prometheus: Prometheus | None
     wake: Event
+    listed: Event
+    tracing: Tracing
 
     def start(self, stop: Event) -> list[Thread]:
         """Start every thread but the watches'; they end after ``stop``."""
@@ -99,39 +109,55 @@ class Controller:
         """List everything now and then, and at once when this replica begins to lead, until ``stop``."""
         pause = self.settings.relist_seconds
         while not stop.is_set():
+            self.vitals.beat("relist", pause=pause)
             self.wake.wait(pause)
             self.wake.clear()
-            self.vitals.beat()
             pause = self.settings.relist_seconds
             if self.is_leading() and not stop.is_set():
+                self.vitals.beat("relist", "listing everything")
                 try:
                     self.relist.step()
+                    self.listed.set()
                 except KubernetesError as error:
                     _log.warning("the objects could not be listed: %s", error)
                     pause = _SOON_SECONDS
 
     def begin(self) -> None:
         """Begin to lead: look at everything."""
+        self.listed.clear()
         self.relist.forget()
         self.write_back.forget()
         self.wake.set()
 
     def lead(self, leading: bool) -> None:
         """Begin to lead, or leave everything to another replica."""
+        self.metrics.leads(leading)
+        self.tracing.forget_all()
         if leading:
             self.begin()
         else:
             self.queue.clear()
+            self.write_back.forget()
 
     def health(self, waits_for: Callable[[], str | None]) -> HealthServer:
-        """Return the server of its health and metrics; ``waits_for`` tells why it is not ready."""
+        """Return the server of its health and metrics; ``waits_for`` tells which watches are not open."""
 
-        def alive() -> str | None:
-            age = self.vitals.age()
-            return None if age < self.settings.stuck_after_seconds else f"the loop has not gone round for {age:.0f} s"
+        def alive() -> Health:
+            loops = {
+                loop: {"silent_seconds": round(seconds, 1), "doing": doing}
+                for loop, (seconds, doing) in self.vitals.silences().items()
+            }
+            return Health(self.vitals.ailment(settings.stuck_after_seconds), {"loops": loops})
+
+        def ready() -> Health:
+            leading = self.is_leading()
+            fault = waits_for()
+            if fault is None and leading and not self.listed.is_set():
+                fault = "it leads, and has not listed everything yet"
+            return Health(fault, {"leading": leading})
 
         settings = self.settings
-        return HealthServer(settings.health_host, settings.health_port, alive, waits_for, self.metrics.exposition)
+        return HealthServer(settings.health_host, settings.health_port, alive, ready, self.metrics.exposition)
 
     def hurry(self) -> None:
         """Let every thread notice that `stop` is set."""
@@ -155,6 +181,7 @@ def build(
     notes: ModelNotes | None = None,
     wrap: Wrap = lambda write: write,
     clock: Callable[[], datetime] = now,
+    spans: SpanPipeline | None = None,
 ) -> Controller:
     """Build a controller.
 
@@ -164,6 +191,7 @@ def build(
         notes: where notes on versions are written; None for MLflow.
         wrap: put around the function that every write of a reconcile goes through; for tests.
         clock: the time of day.
+        spans: the way to the collector; None sends no traces.
 
     """
     queue = WorkQueue(time.monotonic)
@@ -173,35 +201,52 @@ def build(
     def is_leading() -> bool:
         return leading[0]()
 
-    metrics = RegistryMetrics(lambda: float(len(queue)), is_leading, vitals.age)
-    api = KubernetesApi(connect(settings.request_timeout_seconds), metrics.called)
+    metrics = RegistryMetrics(
+        lambda: float(len(queue)),
+        is_leading,
+        vitals.age,
+        unwritten=lambda: write_back.pending(),  # noqa: PLW0108 - it is made further down
+        spans=None if spans is None else lambda: spans.outcomes,
+    )
+    tracing = Tracing(spans)
+    calls = Calls(metrics, tracing)
+    api = KubernetesApi(
+        connect(settings.request_timeout_seconds, connections=settings.workers * 6), calls.of_kubernetes
+    )
     write = wrap(fenced(api.write, is_leading))
     mlflow = None if source is not None and notes is not None else MlflowRegistry(settings.mlflow_tracking_uri)
     # Each source has threads of its own: one that hangs must not hold up the others.
-    readers = ThreadPoolExecutor(settings.workers * 4, thread_name_prefix="reads")
-    lookers = ThreadPoolExecutor(settings.workers, thread_name_prefix="mlflow")
-    askers = ThreadPoolExecutor(settings.workers * 2, thread_name_prefix="prometheus")
+    readers = CarryingExecutor(settings.workers * 4, thread_name_prefix="reads")
+    lookers = CarryingExecutor(settings.workers, thread_name_prefix="mlflow")
+    askers = CarryingExecutor(settings.workers * 2, thread_name_prefix="prometheus")
+    models = ObservedModels(source or _given(mlflow), notes or _given(mlflow), calls)
+
+    def notify(key: Key) -> None:
+        tracing.has_found(key)
+        workers.enqueue(key)
+
     resolver = Resolver(
-        source or _given(mlflow),
+        models,
         lookers,
         time.monotonic,
         patience=settings.mlflow_patience_seconds,
-        notify=lambda key: workers.enqueue(key),  # noqa: PLW0108 - it is made further down
+        notify=notify,
     )
     prometheus = _prometheus(settings)
     gatherer = Gatherer(
         api,
         readers,
         resolver,
-        Measuring(resolver, None if prometheus is None else prometheus.ask, askers),
+        Measuring(resolver, None if prometheus is None else prometheus.ask, askers, calls.of_gate),
         needs_acceptance=settings.require_route_acceptance,
     )
-    write_back = WriteBack(notes or _given(mlflow))
+    write_back = WriteBack(models, is_leading)
     effects = Effects(write, write_back, clock)
     notifier = Notifier(api)
     recorder = Recorder(write, settings.identity, clock)
-    reconciler = Reconciler(gatherer, effects, resolver, recorder, notifier, clock)
-    workers = Workers(queue, reconciler, metrics, vitals, is_leading)
+    observer = Observer(metrics.rollouts, tracing, models)
+    reconciler = Reconciler(gatherer, effects, resolver, recorder, notifier, clock, observer)
+    workers = Workers(queue, reconciler, metrics, vitals, is_leading, tracing)
     terms = LeaseTerms(
         settings.lease_namespace,
         settings.lease_name,
@@ -219,6 +264,7 @@ def build(
             monotonic=time.monotonic,
             wall=clock,
             on_change=lambda begins: holder[0].lead(begins),  # noqa: PLW0108 - it is made further down
+            beat=lambda: vitals.beat("lease", pause=terms.renew_seconds),
         )
         if settings.leader_election
         else None
@@ -233,13 +279,15 @@ def build(
         resolver=resolver,
         write_back=write_back,
         notifier=notifier,
-        relist=Relist(api, settings.namespaces, workers.enqueue),
+        relist=Relist(api, settings.namespaces, workers.enqueue, lambda key: workers.enqueue(key, urgent=True)),
         leader=leader,
         metrics=metrics,
         vitals=vitals,
         executors=(readers, lookers, askers),
         prometheus=prometheus,
         wake=Event(),
+        listed=Event(),
+        tracing=tracing,
     )
     holder.append(controller)
     return controller

@@ -9,32 +9,21 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from threading import Event, Lock, Thread
+from threading import Event, Lock, Thread, current_thread
 
 from registry.errors import Conflict, KubernetesUnavailable, NotLeading, RegistryError
 from registry.metrics import RegistryMetrics
 from registry.reconciler import Reconciler
+from registry.tracing import Look, Tracing
+from registry.vitals import Vitals
 from registry.work_queue import Key, WorkQueue
 
 _log = logging.getLogger(__name__)
 
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.5, 60.0
-
-
-class Vitals:
-    """When the loop last went round."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._last = clock()
-
-    def beat(self) -> None:
-        """Note that it goes round."""
-        self._last = self._clock()
-
-    def age(self) -> float:
-        """Return for how many seconds it has not."""
-        return self._clock() - self._last
+_IDLE_SECONDS = 5.0
+# An abort must not wait until one of the others is done, which may be waiting for MLflow or Prometheus.
+_FOR_URGENT_ALONE = 2
 
 
 class Workers:
@@ -44,8 +33,9 @@ class Workers:
         queue: of ServedModels.
         reconciler: looks at one.
         metrics: told of each look.
-        vitals: told that the loop goes round.
+        vitals: told that each worker goes round.
         is_leading: whether this replica writes.
+        tracing: takes looks down.
 
     """
 
@@ -56,9 +46,10 @@ class Workers:
         metrics: RegistryMetrics,
         vitals: Vitals,
         is_leading: Callable[[], bool],
+        tracing: Tracing,
     ) -> None:
         self._queue, self._reconciler, self._metrics = queue, reconciler, metrics
-        self._vitals, self._is_leading = vitals, is_leading
+        self._vitals, self._is_leading, self._tracing = vitals, is_leading, tracing
         self._failures: dict[Key, int] = {}
         self._lock = Lock()
 
@@ -68,19 +59,25 @@ class Workers:
             self._queue.add(key, urgent=urgent)
 
     def start(self, count: int) -> list[Thread]:
-        """Start the workers."""
-        threads = [Thread(target=self._run, name=f"worker-{number}", daemon=True) for number in range(count)]
+        """Start the workers, and a few more for what is urgent alone."""
+        threads = [
+            Thread(target=self._run, args=(number >= count,), name=f"worker-{number}", daemon=True)
+            for number in range(count + _FOR_URGENT_ALONE)
+        ]
         for thread in threads:
             thread.start()
         return threads
 
-    def _run(self) -> None:
+    def _run(self, urgent_only: bool) -> None:
+        name = current_thread().name
         while True:
-            key = self._queue.get(timeout=5.0)
-            self._vitals.beat()
+            self._vitals.beat(name, pause=_IDLE_SECONDS)
+            key = self._queue.get(timeout=_IDLE_SECONDS, urgent_only=urgent_only)
             if key is not None:
+                self._vitals.beat(name, f"looking at {key}")
                 self.look(key)
             elif self._queue.is_closed():
+                self._vitals.leave(name)
                 return
 
     def look(self, key: Key) -> None:
@@ -88,33 +85,46 @@ class Workers:
         began = time.monotonic()
         try:
             if self._is_leading():
-                result, again = self._try(key)
-                self._metrics.reconciled(result, time.monotonic() - began)
+                with self._tracing.look(key) as look:
+                    result, again = self._try(key, look)
+                    look.ended(result, again)
+                seconds = time.monotonic() - began
+                self._metrics.reconciled(result, seconds)
+                _log.debug(
+                    "%s: %s after %.0f ms",
+                    key,
+                    result,
+                    seconds * 1e3,
+                    extra={} if again is None else {"again_in": again},
+                )
                 if again is not None:
                     self._queue.add_after(key, again)
         finally:
             self._queue.done(key)
 
-    def _try(self, key: Key) -> tuple[str, float | None]:
+    def _try(self, key: Key, look: Look) -> tuple[str, float | None]:
         try:
-            looked = self._reconciler.reconcile(key)
+            looked = self._reconciler.reconcile(key, hurry=self._queue.is_urgent(key))
         except Conflict:
             return "conflict", 0.02 + random.random() * 0.1  # noqa: S311 - jitter
         except NotLeading as error:
+            look.error = str(error)
             _log.info("%s", error)
             return "not_leading", None
         except KubernetesUnavailable as error:
+            look.error = str(error)
             _log.warning("%s: %s", key, error)
             return "unavailable", max(self._backoff(key), error.retry_after or 0.0)
         except RegistryError as error:
+            look.error = str(error)
             _log.error("%s: %s", key, error)
             return "refused", self._backoff(key)
-        except Exception:  # noqa: BLE001 - a fault of ours in one ServedModel must not stop the others
+        except Exception as error:  # noqa: BLE001 - a fault of ours in one ServedModel must not stop the others
+            look.error = f"{type(error).__name__}: {error}"
             _log.exception("%s could not be looked at", key)
             return "failed", self._backoff(key)
         with self._lock:
             self._failures.pop(key, None)
-        self._metrics.phase(key, looked.phase)
         return "done", looked.again_in
 
     def _backoff(self, key: Key) -> float:

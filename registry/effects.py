@@ -28,6 +28,7 @@ from registry.kubernetes.resources import (
     resource_of,
 )
 from registry.kubernetes.writes import Writes, deleting, writing
+from registry.names import place
 from registry.records import (
     action_statuses,
     last_use,
@@ -49,7 +50,7 @@ _Version = tuple[str, str]
 
 @dataclass(frozen=True)
 class Served:
-    """What came of `Effects.serve`: whether a route was written, and whether something has to wait for that."""
+    """What came of `Effects.serve`: whether a route was written, and whether something is left for a later look."""
 
     routes_changed: bool
     postponed: bool
@@ -95,14 +96,17 @@ class Effects:
         status: ServedModelStatus,
         revisions: Mapping[str, ModelRevisionSpec],
     ) -> Served:
-        """Make what serves as the status wants it, and take away what it does not."""
-        there = {(live["kind"], live["metadata"]["name"]): live for live in gathered.live}
-        routes_changed = False
+        """Make what serves as the status wants it, and take away what it does not; what is not ours is left alone."""
+        there = {place(live): live for live in gathered.live}
+        routes_changed = postponed = False
         for wanted in manifests(gathered.owner, spec, status, revisions):
-            live = there.pop((wanted["kind"], wanted["metadata"]["name"]), None)
-            if self._give(wanted, live) and wanted["kind"] in _ROUTES:
-                routes_changed = True
-        postponed = False
+            live = there.pop(place(wanted), None)
+            if place(wanted) in gathered.taken:
+                continue
+            try:
+                routes_changed |= self._give(wanted, live) and wanted["kind"] in _ROUTES
+            except AlreadyThere:
+                postponed = True  # the next look finds out whose it is
         may_go = gathered.snapshot.traffic.in_sync and not routes_changed
         for live in there.values():
             if live["kind"] != INFERENCE_SERVICES.kind:
@@ -169,10 +173,12 @@ class Effects:
         """Write an object where it is not as wanted; tell whether it was written."""
         resource = resource_of(wanted)
         if live is None:
-            self._remember(wanted, self._write(writing("apply", resource, wanted)))
+            # Not by server-side apply: that would make another's object of this name ours. (What a POST writes and no
+            # apply ever names stays; the lists below a route's spec are whole values, so that nothing is left of them.)
+            self._remember(wanted, self._write(writing("create", resource, wanted)))
             return True
         given = self._given.get(live["metadata"]["uid"])
-        if given is not None and given == (wanted, live["metadata"].get("generation", 0)):
+        if given is not None and given == (wanted, live["metadata"].get("generation", 0)) and _is_marked(wanted, live):
             return False
         if is_as_wanted(wanted, live, FIELD_MANAGER):
             return False
@@ -210,6 +216,12 @@ def _is_needed(inference_service: Manifest, status: ServedModelStatus) -> bool:
     """Tell whether a status names a revision; even where its ModelRevision is gone its pods then stay."""
     named = (status.stable_revision, status.candidate_revision, status.previous_revision)
     return revision_of(inference_service) in named
+
+
+def _is_marked(wanted: Manifest, live: Manifest) -> bool:
+    """Tell whether an object has the labels and annotations that it should: they are no part of its generation."""
+    parts = ("labels", "annotations")
+    return all(wanted["metadata"].get(part, {}).items() <= live["metadata"].get(part, {}).items() for part in parts)
 
 
 def _version(revision: Manifest) -> _Version:

@@ -12,7 +12,8 @@ RegistryError
 │   ├── NotThere               there is no such object, or no such kind
 │   └── Refused                it will never take this: a schema, a policy or a webhook is against it
 ├── NotLeading                 another replica may be leading by now: write nothing
-└── PrometheusUnavailable      Prometheus does not answer for now
+├── PrometheusUnavailable      Prometheus does not answer for now
+└── NotOneNumber               a query is wrong, or gives several values: a person has to mend it
 """
 
 from __future__ import annotations
@@ -72,3 +73,7 @@ class NotLeading(RegistryError):
 
 class PrometheusUnavailable(RegistryError):
     """Prometheus does not answer for now."""
+
+
+class NotOneNumber(RegistryError):
+    """Prometheus refuses a query, or answers it with something other than one number."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -16,22 +16,29 @@ from registry.kubernetes.resources import (
     DEPLOYMENTS,
     GATEWAY_CLASSES,
     GATEWAYS,
+    GRPC_ROUTES,
+    HTTP_ROUTES,
     INFERENCE_SERVICES,
     MODEL_REVISIONS,
     PODS,
     ROLLOUT_ACTIONS,
     SERVED_MODELS,
+    SERVICES,
     SERVING,
     Manifest,
     Resource,
+    resource_of,
 )
 from registry.measuring import Measuring, is_urgent
+from registry.names import Place, Taken, belongs_to, holding, place, said, taken_by
 from registry.readiness import readiness
 from registry.resolving import Resolver
 from registry.rollout.manifests import REVISION_LABEL, SERVED_MODEL_LABEL, Owner, manifests
 from registry.rollout.snapshot import Action, Revision, Snapshot, Traffic
-from registry.traffic import can_mirror, following, revision_of
+from registry.traffic import Following, can_mirror, following, revision_of
 from registry.work_queue import Key
+
+_LISTED = (ROLLOUT_ACTIONS, MODEL_REVISIONS, DEPLOYMENTS, *SERVING)
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class Read:
     Args:
         served_model: itself.
         actions: on it.
-        lists: what carries its name as a label, by kind.
+        lists: what carries its name (as a label, or in its spec), by kind.
 
     """
 
@@ -52,9 +59,8 @@ class Read:
     def owned(self, resource: Resource, owner: Owner) -> Iterator[Manifest]:
         """Yield what is its own, and not another's with the same label."""
         for manifest in self.lists[resource]:
-            if any(reference["uid"] == owner.uid for reference in manifest["metadata"].get("ownerReferences") or ()):
-                # The API server leaves these out of lists.
-                yield manifest | {"apiVersion": resource.api_version, "kind": resource.kind}
+            if belongs_to(manifest, owner):
+                yield _typed(resource, manifest)
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,7 @@ class Gathered:
         revisions: the ModelRevisions as they were read, by name.
         actions: the RolloutActions of it, as they were read.
         live: what serves, as it was read.
+        taken: what would have to be there, and whose name another has.
         settling: whether the gateway only needs a moment more.
 
     """
@@ -78,6 +85,7 @@ class Gathered:
     revisions: Mapping[str, Manifest]
     actions: tuple[Manifest, ...]
     live: tuple[Manifest, ...]
+    taken: Mapping[Place, Taken]
     settling: bool
 
 
@@ -86,7 +94,7 @@ class Gatherer:
 
     Args:
         api: the API server.
-        executor: reads several lists at once; an abort waits for them all.
+        executor: reads several lists at once where somebody waits.
         resolver: what selectors mean.
         measuring: what gates look at.
         needs_acceptance: whether a gateway must say that it took a route.
@@ -105,21 +113,28 @@ class Gatherer:
         self._api, self._executor, self._resolver, self._measuring = api, executor, resolver, measuring
         self._needs_acceptance = needs_acceptance
 
-    def read(self, key: Key) -> Read | None:
-        """Read everything at once; None if the ServedModel is gone or on its way out: then nothing is to be done."""
-        selector = f"{SERVED_MODEL_LABEL}={key.name}"
+    def read(self, key: Key, *, hurry: bool = False) -> Read | None:
+        """Read everything; None if the ServedModel is gone or on its way out: then nothing is to be done.
 
-        def listing(resource: Resource, labels: str | None) -> Future[list[Manifest]]:
-            return self._executor.submit(lambda: list(self._api.list(resource, key.namespace, labels)))
+        Args:
+            key: the ServedModel.
+            hurry: whether to read everything at once. Where nobody waits one read follows another, so that a storm of
+                looks does not stand in the way of the one that somebody waits for.
 
-        actions = listing(ROLLOUT_ACTIONS, None)
-        labelled = {resource: listing(resource, selector) for resource in (MODEL_REVISIONS, DEPLOYMENTS, *SERVING)}
+        """
+        labels, fields = f"{SERVED_MODEL_LABEL}={key.name}", f"spec.servedModel={key.name}"
+
+        def list_them(resource: Resource) -> list[Manifest]:
+            if resource in (ROLLOUT_ACTIONS, MODEL_REVISIONS):
+                return list(self._api.list(resource, key.namespace, fields=fields))
+            return list(self._api.list(resource, key.namespace, labels))
+
+        futures = {one: self._executor.submit(list_them, one) for one in _LISTED} if hurry else {}
         found = self._api.get(SERVED_MODELS, key.namespace, key.name)
-        lists = {resource: future.result() for resource, future in labelled.items()}
         if found is None or "deletionTimestamp" in found["metadata"]:
             return None
-        of_this = tuple(action for action in actions.result() if action["spec"]["servedModel"] == key.name)
-        return Read(found, of_this, lists)
+        lists = {one: futures[one].result() if hurry else list_them(one) for one in _LISTED}
+        return Read(found, tuple(lists[ROLLOUT_ACTIONS]), lists)
 
     def gather(
         self, key: Key, read: Read, spec: ServedModelSpec, clock: Callable[[], datetime], *, settled: bool
@@ -138,10 +153,10 @@ class Gatherer:
         owner = Owner(key.name, key.namespace, metadata["uid"])
         status = ServedModelStatus.model_validate(read.served_model.get("status") or {})
         revisions = {revision["metadata"]["name"]: revision for revision in read.owned(MODEL_REVISIONS, owner)}
-        live = tuple(manifest for resource in SERVING for manifest in read.owned(resource, owner))
         specs = {name: ModelRevisionSpec.model_validate(found["spec"]) for name, found in revisions.items()}
         new = tuple(_new_actions(actions, metadata["creationTimestamp"], status))
         wanted = manifests(owner, spec, status, specs)
+        live, taken = self._there(owner, read, [*wanted, *_to_come(owner, spec, status, revisions)])
         follows = following(wanted, live, settled=settled, needs_acceptance=self._needs_acceptance)
         snapshot = Snapshot(
             now=clock(),
@@ -150,15 +165,46 @@ class Gatherer:
             spec=spec,
             status=status,
             resolution=self._resolver.resolve(key, spec.model, spec.predictor, hurry=is_urgent(new)),
-            revisions=self._revisions(owner, specs, revisions, live, read.lists[DEPLOYMENTS]),
+            revisions=self._revisions(owner, specs, revisions, live, read.lists[DEPLOYMENTS], taken),
             actions=new,
-            traffic=Traffic(follows.in_sync, self._can_mirror(spec, key.namespace), follows.message),
+            traffic=_traffic(follows, taken, status, can_mirror=self._can_mirror(spec, key.namespace)),
         )
         # What was waited for may have taken a while, and an instant is part of the question to Prometheus.
         snapshot = replace(snapshot, measurements=self._measuring.measure(snapshot, key.namespace))
         return Gathered(
-            read.served_model, owner, replace(snapshot, now=clock()), revisions, actions, live, settling=follows.soon
+            read.served_model,
+            owner,
+            replace(snapshot, now=clock()),
+            revisions,
+            actions,
+            live,
+            taken,
+            settling=follows.soon,
         )
+
+    def _there(
+        self, owner: Owner, read: Read, wanted: Iterable[Manifest]
+    ) -> tuple[tuple[Manifest, ...], dict[Place, Taken]]:
+        """Return what serves, and which of the names that are wanted another has.
+
+        What is wanted and was not in the lists is asked for by its name: somebody may have taken its label away.
+        """
+        live = tuple(manifest for resource in SERVING for manifest in read.owned(resource, owner))
+        listed = {place(manifest) for manifest in live}
+        missing = {place(manifest): resource_of(manifest) for manifest in wanted if place(manifest) not in listed}
+        asked = [
+            self._executor.submit(self._named, resource, owner.namespace, name)
+            for (_, name), resource in missing.items()
+        ]
+        unlisted = [manifest for future in asked for manifest in future.result()]
+        own = tuple(manifest for manifest in unlisted if belongs_to(manifest, owner))
+        taken = {place(manifest): taken_by(manifest, owner) for manifest in unlisted if manifest not in own}
+        return live + tuple(manifest for manifest in own if resource_of(manifest) in SERVING), taken
+
+    def _named(self, resource: Resource, namespace: str, name: str) -> list[Manifest]:
+        # A list of one: the controller's role does not need the verb get then.
+        found = self._api.list(resource, namespace, fields=f"metadata.name={name}")
+        return [_typed(resource, one) for one in found]
 
     def _revisions(
         self,
@@ -167,13 +213,18 @@ class Gatherer:
         found: Mapping[str, Manifest],
         live: Iterable[Manifest],
         deployed: Iterable[Manifest],
+        taken: Mapping[Place, Taken],
     ) -> dict[str, Revision]:
         services = {one["metadata"]["name"]: one for one in live if one["kind"] == INFERENCE_SERVICES.kind}
         deployments = {revision_of(deployment): deployment for deployment in deployed}
-        return {
+        known = {
             name: self._revision(owner, found[name], spec, services.get(name), deployments.get(name))
             for name, spec in specs.items()
         }
+        for (kind, name), other in taken.items():
+            if kind == INFERENCE_SERVICES.kind and name in known:
+                known[name] = replace(known[name], waits_for=other.message)
+        return known
 
     def _revision(
         self,
@@ -210,6 +261,38 @@ class Gatherer:
             return None
         gateway_class = self._api.get(GATEWAY_CLASSES, None, gateway["spec"]["gatewayClassName"])
         return can_mirror(gateway_class, percentages=any(shadow.percent < 100 for shadow in shadows))
+
+
+def _typed(resource: Resource, manifest: Manifest) -> Manifest:
+    """Return an object of a list with its kind, which the API server leaves out there."""
+    return manifest | {"apiVersion": resource.api_version, "kind": resource.kind}
+
+
+def _to_come(
+    owner: Owner, spec: ServedModelSpec, status: ServedModelStatus, revisions: Collection[str]
+) -> Iterator[Manifest]:
+    """Yield what a candidate will need, so that a name that is taken is seen before any request goes to it."""
+    candidate = status.candidate_revision
+    if candidate is None or _goes_back(status):
+        return
+    if candidate not in revisions:
+        yield {"kind": MODEL_REVISIONS.kind, "metadata": {"name": candidate}}
+    if status.stable_revision is None:
+        for resource in (HTTP_ROUTES, SERVICES, *([GRPC_ROUTES] if spec.route.grpc_hostnames else [])):
+            yield {"kind": resource.kind, "metadata": {"name": owner.name}}
+
+
+def _goes_back(status: ServedModelStatus) -> bool:
+    return status.phase == "RollingBack" or (status.attempt is not None and status.attempt.undo)
+
+
+def _traffic(
+    follows: Following, taken: Mapping[Place, Taken], status: ServedModelStatus, *, can_mirror: bool | None
+) -> Traffic:
+    held = {one.place: one for one in holding(taken.values(), goes_back=_goes_back(status))}
+    if not held:
+        return Traffic(follows.in_sync, can_mirror, follows.message)
+    return Traffic(False, can_mirror, said(held), name_taken=any(not one.passing for one in held.values()))
 
 
 def _new_actions(found: Iterable[Manifest], since: str, status: ServedModelStatus) -> Iterator[Action]:

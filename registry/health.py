@@ -1,17 +1,41 @@
-"""HTTP for kubelet and Prometheus: liveness, readiness and metrics, on a port of its own."""
+"""`/healthz`, `/readyz` and `/metrics`, from threads of their own: they answer although all else may hang.
+
+Both probes answer JSON which says why, in `detail`. They say nothing that is worth a secret: no token is asked for.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from typing import Any
 
 _log = logging.getLogger(__name__)
 
-Check = Callable[[], str | None]
-"""Returns what is wrong, or None."""
+_JSON = "application/json"
+_METRICS = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass(frozen=True)
+class Health:
+    """What a probe is told.
+
+    Args:
+        ailment: what is wrong; None where nothing is.
+        facts: what else a person may want to know.
+
+    """
+
+    ailment: str | None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+Check = Callable[[], Health]
+Answer = tuple[HTTPStatus, str, bytes]
 
 
 class HealthServer:
@@ -27,33 +51,18 @@ class HealthServer:
     """
 
     def __init__(self, host: str, port: int, alive: Check, ready: Check, metrics: Callable[[], bytes]) -> None:
-        checks = {"/healthz": alive, "/readyz": ready}
+        routes: dict[str, Callable[[], Answer]] = {
+            "/healthz": lambda: _told(alive()),
+            "/readyz": lambda: _told(ready()),
+            "/metrics": lambda: (HTTPStatus.OK, _METRICS, metrics()),
+        }
 
-        class Handler(BaseHTTPRequestHandler):
-            """Answers one request."""
+        class Handler(_Handler):
+            """Knows the routes."""
 
-            timeout = 10
-
-            def do_GET(self) -> None:
-                path = self.path.partition("?")[0]
-                if path == "/metrics":
-                    self._answer(HTTPStatus.OK, metrics(), "text/plain; version=0.0.4; charset=utf-8")
-                elif path in checks:
-                    fault = checks[path]()
-                    status = HTTPStatus.OK if fault is None else HTTPStatus.SERVICE_UNAVAILABLE
-                    self._answer(status, f"{fault or 'ok'}\n".encode(), "text/plain; charset=utf-8")
-                else:
-                    self._answer(HTTPStatus.NOT_FOUND, b"not found\n", "text/plain; charset=utf-8")
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-                _log.debug(format, *args)
-
-            def _answer(self, status: HTTPStatus, body: bytes, kind: str) -> None:
-                self.send_response(status)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+            def answer(self, path: str) -> Answer:
+                route = routes.get(path)
+                return _absent(routes) if route is None else route()
 
         self._server = ThreadingHTTPServer((host, port), Handler)
         self._server.daemon_threads = True
@@ -67,3 +76,46 @@ class HealthServer:
         """Stop serving."""
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Answers one request."""
+
+    timeout = 10
+    server_version, sys_version = "telltale-registry", ""
+    error_content_type = _JSON
+    error_message_format = '{"status": "error", "detail": "%(message)s"}\n'
+
+    def answer(self, path: str) -> Answer:
+        """Return the answer to a GET of a path."""
+        raise NotImplementedError
+
+    def do_GET(self) -> None:
+        """Answer, with a body."""
+        self.wfile.write(self._answered())
+
+    def do_HEAD(self) -> None:
+        """Answer the same without it."""
+        self._answered()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        """Log nothing: a probe comes every few seconds."""
+
+    def _answered(self) -> bytes:
+        status, kind, body = self.answer(self.path.partition("?")[0])
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        return body
+
+
+def _told(health: Health) -> Answer:
+    status = HTTPStatus.OK if health.ailment is None else HTTPStatus.SERVICE_UNAVAILABLE
+    said = {"status": "ok" if health.ailment is None else "unavailable", "detail": health.ailment} | dict(health.facts)
+    return status, _JSON, json.dumps(said).encode() + b"\n"
+
+
+def _absent(routes: Mapping[str, object]) -> Answer:
+    said = {"status": "error", "detail": f"not found; there are {', '.join(routes)}"}
+    return HTTPStatus.NOT_FOUND, _JSON, json.dumps(said).encode() + b"\n"

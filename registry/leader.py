@@ -22,6 +22,9 @@ from registry.kubernetes.writes import Writes, writing
 _log = logging.getLogger(__name__)
 
 
+_SHORTEST_PAUSE_SECONDS = 0.2
+
+
 @dataclass(frozen=True)
 class LeaseTerms:
     """Where the lease is, and its times in seconds."""
@@ -44,6 +47,7 @@ class Leader:
         monotonic: seconds, that never go back.
         wall: the time of day, written for people only.
         on_change: told when this replica begins to lead (True), and when it no longer does (False).
+        beat: told that it goes on taking part.
 
     """
 
@@ -57,9 +61,10 @@ class Leader:
         monotonic: Callable[[], float],
         wall: Callable[[], datetime],
         on_change: Callable[[bool], None],
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._api, self._write, self._identity, self._terms = api, write, identity, terms
-        self._monotonic, self._wall, self._on_change = monotonic, wall, on_change
+        self._monotonic, self._wall, self._on_change, self._beat = monotonic, wall, on_change, beat
         self._held_since: float | None = None
         self._leading = False
         self._seen: tuple[str, float] | None = None
@@ -72,9 +77,17 @@ class Leader:
     def run(self, stop: Event) -> None:
         """Take part until ``stop``, and then let go of the lease."""
         while not stop.is_set():
+            self._beat()
             self.step()
-            stop.wait(self._terms.renew_seconds)
+            stop.wait(self.pause())
         self.release()
+
+    def pause(self) -> float:
+        """Return after how many seconds to take part again: another's lease may be let go of, and it may end."""
+        if self._held_since is not None or self._seen is None:
+            return self._terms.renew_seconds
+        ends = self._seen[1] + self._terms.lease_seconds - self._monotonic()
+        return min(max(ends, _SHORTEST_PAUSE_SECONDS), self._terms.renew_seconds / 2)
 
     def step(self) -> None:
         """Renew the lease, or take it where nobody holds it any more."""

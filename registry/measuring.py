@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from datetime import timedelta
 
 from registry.api.served_model import Gate, MlflowGate, PrometheusGate
-from registry.errors import PrometheusUnavailable
+from registry.errors import NotOneNumber, PrometheusUnavailable
 from registry.prometheus import Ask, filled_in
 from registry.resolving import Resolver
 from registry.rollout.decide import needs_online_gates
@@ -28,11 +28,18 @@ class Measuring:
         resolver: knows the runs.
         ask: asks Prometheus; None where there is none.
         executor: asks several gates at once.
+        of_gate: returns how Prometheus is asked for a gate, by its name; for whoever counts that.
 
     """
 
-    def __init__(self, resolver: Resolver, ask: Ask | None, executor: Executor) -> None:
-        self._resolver, self._ask, self._executor = resolver, ask, executor
+    def __init__(
+        self,
+        resolver: Resolver,
+        ask: Ask | None,
+        executor: Executor,
+        of_gate: Callable[[str, Ask], Ask] = lambda _, ask: ask,
+    ) -> None:
+        self._resolver, self._ask, self._executor, self._of_gate = resolver, ask, executor, of_gate
 
     def measure(self, snapshot: Snapshot, namespace: str) -> Mapping[str, Measurement]:
         """Return what the gates need, by name; gates that no decision looks at are left out."""
@@ -70,7 +77,7 @@ class Measuring:
             )
             return {gate.name: Measurement(unavailable=why) for gate in gates}
         asked = {
-            gate.name: self._executor.submit(_measure, self._ask, gate.prometheus, values)
+            gate.name: self._executor.submit(_measure, self._of_gate(gate.name, self._ask), gate.prometheus, values)
             for gate in gates
             if gate.prometheus is not None
         }
@@ -79,17 +86,27 @@ class Measuring:
 
 def _measure(ask: Ask, gate: PrometheusGate, values: Mapping[str, str]) -> Measurement:
     try:
-        samples = None if gate.samples_query is None else ask(filled_in(gate.samples_query, values))
+        samples = None if gate.samples_query is None else _count(ask, filled_in(gate.samples_query, values))
         return Measurement(value=ask(filled_in(gate.query, values)), samples=samples)
     except PrometheusUnavailable as error:
         return Measurement(unavailable=str(error))
+    except NotOneNumber as error:
+        return Measurement(no_value=str(error))
+
+
+def _count(ask: Ask, samples_query: str) -> float | None:
+    try:
+        return ask(samples_query)
+    except NotOneNumber as error:
+        raise NotOneNumber(f"samplesQuery: {error}") from error
 
 
 def placeholders(snapshot: Snapshot, namespace: str) -> dict[str, str]:
     """Return what a query's placeholders stand for; while baking, the candidate is what was promoted."""
     status = snapshot.status
     if status.candidate_revision is not None and status.attempt is not None:
-        candidate, stable, since = status.candidate_revision, status.stable_revision, status.attempt.step_started_at
+        candidate, stable = status.candidate_revision, status.stable_revision
+        since = status.attempt.traffic_since or status.attempt.step_started_at
     else:
         candidate, stable = status.stable_revision or "", status.previous_revision
         window = timedelta(seconds=snapshot.spec.rollback.auto_window_seconds)

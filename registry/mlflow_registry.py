@@ -6,6 +6,7 @@ MLflow's numbers stay in here; the rest of Telltale knows a version by its id, w
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -179,6 +180,8 @@ def _feature_names(run: Run) -> tuple[str, ...]:
     return ()
 
 
+# MLflow repeats the tracking URI with the password in it, and what is raised here is seen by whoever may see a status.
+_CREDENTIALS = re.compile(r"//[^/\s@]+@")
 _MISSING = (ErrorCode.Name(RESOURCE_DOES_NOT_EXIST),)
 # An alias that does not exist is an invalid parameter to MLflow.
 _NO_ALIAS = (*_MISSING, ErrorCode.Name(INVALID_PARAMETER_VALUE))
@@ -190,8 +193,9 @@ def _mlflow_errors(missing: tuple[str, ...] = _MISSING) -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
+        said = _CREDENTIALS.sub("//", str(error.message))
         if error.error_code in missing:
-            raise NotRegistered(f"MLflow: {error.message}") from error
+            raise NotRegistered(f"MLflow: {said}") from error
         if what_to_do := _WHAT_TO_DO.get(str(error.error_code)):
             raise MlflowForbidden(f"MLflow: {what_to_do}") from error
-        raise MlflowUnavailable(f"MLflow: {error.error_code}: {error.message}") from error
+        raise MlflowUnavailable(f"MLflow: {error.error_code}: {said}") from error

@@ -1,20 +1,24 @@
-"""Instant queries to Prometheus, which gives one number, or none, or does not answer: three different things."""
+"""Instant queries to Prometheus, which gives one number, or none, or does not answer: three different things.
+
+A query that can never give one number is a fourth: it holds a gate as no data does, and a person is told to mend it.
+"""
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx2 as httpx
 
-from registry.errors import PrometheusUnavailable
+from registry.errors import NotOneNumber, PrometheusUnavailable
 
-_log = logging.getLogger(__name__)
+# Bad data, and a query that cannot be carried out (many-to-many matching, too many samples).
+_REFUSALS = (400, 422)
+_LONGEST = 300
 
 Ask = Callable[[str], float | None]
-"""Asks a query; returns its number (which may be NaN) or None; raises PrometheusUnavailable."""
+"""Asks a query; returns its number (which may be NaN) or None; raises PrometheusUnavailable or NotOneNumber."""
 
 
 def filled_in(query: str, values: Mapping[str, str]) -> str:
@@ -41,7 +45,13 @@ class Prometheus:
         )
 
     def ask(self, query: str) -> float | None:
-        """Return the one number that a query gives, or None where it gives none; a wrong query gives none."""
+        """Return the one number that a query gives, or None where it gives none.
+
+        Raises:
+            PrometheusUnavailable: it does not answer, or is not well.
+            NotOneNumber: it refuses the query, or the query gives something else than one number.
+
+        """
         data = {"query": query, "timeout": f"{self._timeout:g}s"}
         try:
             answer = self._client.post("/api/v1/query", data=data)
@@ -52,28 +62,29 @@ class Prometheus:
             raise PrometheusUnavailable(f"Prometheus: {answer.status_code} without a JSON document") from error
         if not isinstance(document, dict):
             raise PrometheusUnavailable(f"Prometheus: {answer.status_code} with a document that is no object")
-        if answer.status_code == 400:
-            _log.warning("Prometheus refuses the query %r: %s", query, document.get("error"))
-            return None
+        if answer.status_code in _REFUSALS:
+            raise NotOneNumber(f"Prometheus refuses the query: {document.get('error')}"[:_LONGEST])
         if document.get("status") != "success":
             raise PrometheusUnavailable(f"Prometheus: {answer.status_code}: {document.get('error')}")
-        return _number(query, document.get("data") or {})
+        return _number(document.get("data") or {})
 
     def close(self) -> None:
         """Close the connection."""
         self._client.close()
 
 
-def _number(query: str, data: Mapping[str, Any]) -> float | None:
+def _number(data: Mapping[str, Any]) -> float | None:
     """Return the number of a scalar, or of a vector's one element."""
     kind, result = data.get("resultType"), data.get("result") or []
     if kind == "scalar":
         return _parsed(result)
     if kind == "vector" and len(result) == 1:
         return _parsed(result[0].get("value"))
-    if kind != "vector" or result:
-        _log.warning("the query %r gives a %s of %d, not one number", query, kind, len(result))
-    return None
+    if kind == "vector" and not result:
+        return None
+    if kind == "vector":
+        raise NotOneNumber(f"the query gives {len(result)} values, and one is needed: sum them up, or select one")
+    raise NotOneNumber(f"the query gives a {kind}, and one number is needed")
 
 
 def _parsed(sample: Any) -> float | None:

@@ -7,7 +7,6 @@ status alone, and the next look does what this one did not come to.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -29,15 +28,16 @@ from registry.rollout.intent import Event, Intent
 from registry.rollout.manifests import weights
 from registry.rollout.naming import LONGEST_SERVED_MODEL_NAME
 from registry.rollout.snapshot import Target
+from registry.tracing_observer import Observer
 from registry.work_queue import Key
-
-_log = logging.getLogger(__name__)
 
 # Envoy needs up to 0.13 s from a route's change to the last request by the old one.
 SETTLE = timedelta(seconds=0.2)
 _SOON = timedelta(seconds=1)
 # How soon to see whether MLflow has taken what a revision that goes leaves behind.
 _FOR_MLFLOW = timedelta(seconds=5)
+# How soon to see whether a name that another has is free: no watch sees what is not ours.
+_FOR_NAMES = timedelta(seconds=5)
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class Reconciler:
         recorder: of events.
         notifier: of changes of phase; None where nobody is told.
         clock: the time of day.
+        observer: told of decisions; None where nobody is.
 
     """
 
@@ -75,16 +76,18 @@ class Reconciler:
         recorder: Recorder,
         notifier: Notifier | None,
         clock: Callable[[], datetime],
+        observer: Observer | None = None,
     ) -> None:
         self._gatherer, self._effects, self._resolver = gatherer, effects, resolver
+        self._observer = observer
         self._recorder, self._notifier, self._clock = recorder, notifier, clock
         self._lock = Lock()
         self._routes_written: dict[Key, datetime] = {}
         # A former controller may have written a route just before this one began.
         self._began = clock()
 
-    def reconcile(self, key: Key) -> Looked:
-        """Look at a ServedModel.
+    def reconcile(self, key: Key, *, hurry: bool = False) -> Looked:
+        """Look at a ServedModel; ``hurry`` where somebody waits.
 
         Raises:
             Conflict: it was written meanwhile. At most a ModelRevision was created, and another look is due.
@@ -92,7 +95,7 @@ class Reconciler:
         """
         settled_at = self._settled_at(key)
         settled = self._clock() >= settled_at
-        read = self._gatherer.read(key)
+        read = self._gatherer.read(key, hurry=hurry)
         if read is None:
             self._forget(key)
             return Looked(None, None)
@@ -120,7 +123,12 @@ class Reconciler:
         changed = intent.status != snapshot.status or "status" not in gathered.served_model
         if changed:
             self._effects.write_status(SERVED_MODELS, gathered.served_model, intent.status)
-        served = self._effects.serve(gathered, spec, intent.status, revisions)
+        try:
+            served = self._effects.serve(gathered, spec, intent.status, revisions)
+        finally:
+            # Traffic first; and what is decided is told though a write should fail, since it will be done.
+            if self._observer is not None:
+                self._observer.decided(key, gathered, intent)
         if served.routes_changed:
             with self._lock:
                 self._routes_written[key] = self._clock()
@@ -133,6 +141,9 @@ class Reconciler:
         if served.postponed or changed:
             # What was decided is input to the next decision, until one changes nothing.
             moments.append(self._clock() + _SOON)
+        if gathered.taken:
+            passing = all(one.passing for one in gathered.taken.values())
+            moments.append(self._clock() + (_SOON if passing else _FOR_NAMES))
         if unnoted:
             moments.append(self._clock() + _FOR_MLFLOW)
         again = min(moments, default=None)
@@ -150,14 +161,6 @@ class Reconciler:
     def _tell(self, key: Key, gathered: Gathered, spec: ServedModelSpec, intent: Intent) -> None:
         """Tell people what happened."""
         about = gathered.served_model
-        for event in intent.events:
-            _log.log(
-                logging.WARNING if event.warning else logging.INFO,
-                "%s: %s",
-                event.reason,
-                event.message,
-                extra={"served_model": str(key), "reason": event.reason},
-            )
         self._recorder.record(about, intent.events)
         before, status = gathered.snapshot.status, intent.status
         if self._notifier is None or spec.notifications is None or before.phase == status.phase:
@@ -181,12 +184,18 @@ class Reconciler:
         generation, now = served_model["metadata"]["generation"], self._clock()
         said = conditions.of_refused(status.conditions, generation, now, fault)
         wanted = status.model_copy(update={"observed_generation": generation, "conditions": said})
-        if wanted != status:
+        is_news = wanted != status
+        if is_news:
             self._effects.write_status(SERVED_MODELS, served_model, wanted)
             self._recorder.record(served_model, [Event("InvalidSpec", fault, warning=True)])
+        if self._observer is not None:
+            metadata = served_model["metadata"]
+            self._observer.refused(Key(metadata["namespace"], metadata["name"]), wanted, fault, is_news=is_news)
         return Looked(None, status.phase)
 
     def _forget(self, key: Key) -> None:
+        if self._observer is not None:
+            self._observer.gone(key)
         self._resolver.forget(key)
         with self._lock:
             self._routes_written.pop(key, None)

@@ -8,12 +8,16 @@ MLflow does not tell its aliases everything is Unknown: nothing of what was know
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
 from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass, field
+from operator import itemgetter
 from threading import Lock
 from typing import Protocol
+
+from pydantic import ValidationError
 
 from contract.names import TAG_DIGEST, TAG_VERSION
 from registry.api.model_revision import ModelRevisionSpec
@@ -26,9 +30,13 @@ from registry.work_queue import Key
 
 _log = logging.getLogger(__name__)
 
-# How often what cannot move by itself is read again: a version may be deleted, and its tags may change.
+# How often what cannot move by itself is read again: a version may be deleted, and its tags may change. So many at a
+# poll: a thousand ServedModels must not keep MLflow busy, nor the poll from what moved.
 REVIEW_SECONDS = 60.0
+MOST_REVIEWS = 10
 MOST_RUNS = 10_000
+_VERSION_ID, _DIGEST = re.compile(r"[0-9]{14}"), re.compile(r"sha256:[0-9a-f]{64}")
+_LONGEST_SHOWN = 80
 
 
 class ModelSource(Protocol):
@@ -65,20 +73,35 @@ class Found:
 Answer = Found | NotFound | Unknown
 
 
-def target_of(found: Found, served_model: str, predictor: PredictorSpec) -> Target:
-    """Return the revision that a version is when it is served so."""
-    name = revision_name(served_model, found.model, found.version, found.digest, predictor)
-    spec = ModelRevisionSpec(
-        served_model=served_model,
-        model=found.model,
-        version=found.version,
-        mlflow_version=found.number,
-        mlflow_run_id=found.run_id,
-        digest=found.digest,
-        feature_names=list(found.run.feature_names),
-        predictor=predictor,
-    )
-    return Target(name, spec)
+def target_of(found: Found, served_model: str, predictor: PredictorSpec) -> Target | NotFound:
+    """Return the revision that a version is when it is served so; NotFound where no ModelRevision can hold it."""
+    try:
+        spec = ModelRevisionSpec(
+            served_model=served_model,
+            model=found.model,
+            version=found.version,
+            mlflow_version=found.number,
+            mlflow_run_id=found.run_id,
+            digest=found.digest,
+            feature_names=list(found.run.feature_names),
+            predictor=predictor,
+        )
+    except ValidationError as error:
+        fault = error.errors()[0]
+        message = f"MLflow's version {_shown(found.number)} of {_shown(found.model)} cannot be served"
+        return NotFound("Unservable", f"{message}: its {_named(fault['loc'])}: {fault['msg']}")
+    return Target(revision_name(served_model, found.model, found.version, found.digest, predictor), spec)
+
+
+def _named(location: tuple[int | str, ...]) -> str:
+    """Return the name of a field of a ModelRevision, with the position in a list counted from 1."""
+    return " ".join(str(part + 1) if isinstance(part, int) else part.replace("_", " ") for part in location)
+
+
+def _shown(text: str) -> str:
+    """Return a text of MLflow's as it may stand in a message."""
+    shown = text.encode("utf-8", "backslashreplace").decode()
+    return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}…"
 
 
 def look_up(source: ModelSource, selector: ModelSelector) -> Answer:
@@ -112,6 +135,9 @@ def _found(source: ModelSource, model: str, version: Registered) -> Answer:
     if not version.id or not version.digest:
         missing = TAG_VERSION if not version.id else TAG_DIGEST
         return NotFound("NotTelltale", f"{what} has no tag {missing}: it was not registered by Telltale's trainer")
+    for tag, value, form in ((TAG_VERSION, version.id, _VERSION_ID), (TAG_DIGEST, version.digest, _DIGEST)):
+        if not form.fullmatch(value):
+            return NotFound("NotTelltale", f"{what}: its tag {tag} is {_shown(value)}, and not {form.pattern}")
     if not version.run_id:
         return NotFound("NoRun", f"{what} has no run, so nothing tells its features and metrics")
     run = source.run(version.run_id)
@@ -219,16 +245,18 @@ class Resolver:
             return
         self._set_outage(None)
         with self._lock:
-            due = [selector for selector, entry in self._entries.items() if self._is_due(selector, entry, aliases)]
-        for selector in due:
+            moved = {
+                selector: None for selector, entry in self._entries.items() if _has_moved(selector, entry, aliases)
+            }
+            aged = self._by_age()[:MOST_REVIEWS]
+        for selector in dict.fromkeys((*moved, *aged)):
             self._look_up(selector)
 
-    def _is_due(self, selector: ModelSelector, entry: _Entry, aliases: Mapping[str, Mapping[str, str]]) -> bool:
-        if not isinstance(entry.answer, Found):
-            return True
-        if selector.alias is not None and aliases.get(selector.name, {}).get(selector.alias) != entry.answer.number:
-            return True
-        return selector.tag is not None or self._clock() >= entry.looked_at + REVIEW_SECONDS
+    def _by_age(self) -> list[ModelSelector]:
+        """Return what is to be read again although it may not have moved, the oldest first."""
+        before = self._clock() - REVIEW_SECONDS
+        due = [(entry.looked_at, selector) for selector, entry in self._entries.items() if entry.looked_at <= before]
+        return [selector for _, selector in sorted(due, key=itemgetter(0))]
 
     def _look_up(self, selector: ModelSelector) -> None:
         answer = look_up(self._source, selector)
@@ -275,3 +303,10 @@ class Resolver:
         if len(self._runs) >= MOST_RUNS:
             self._runs.pop(next(iter(self._runs)))
         self._runs[run_id] = facts
+
+
+def _has_moved(selector: ModelSelector, entry: _Entry, aliases: Mapping[str, Mapping[str, str]]) -> bool:
+    """Tell whether a selector means something else now, or may."""
+    if not isinstance(entry.answer, Found) or selector.tag is not None:
+        return True
+    return selector.alias is not None and aliases.get(selector.name, {}).get(selector.alias) != entry.answer.number

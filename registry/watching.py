@@ -24,12 +24,14 @@ from registry.kubernetes.resources import (
     Resource,
 )
 from registry.rollout.manifests import SERVED_MODEL_LABEL
+from registry.watches import Watches
 from registry.work_queue import Key
 
 Enqueue = Callable[[Key, bool], None]
 """Told which ServedModel to look at, and whether somebody waits for it."""
 
 _OWNED = (MODEL_REVISIONS, INFERENCE_SERVICES, HTTP_ROUTES, GRPC_ROUTES, SERVICES, DEPLOYMENTS)
+WATCHED = (SERVED_MODELS, ROLLOUT_ACTIONS, *_OWNED)
 
 
 class _News:
@@ -49,7 +51,20 @@ class _News:
         return former is None or former != generation
 
 
-def handlers(enqueue: Enqueue) -> kopf.OperatorRegistry:
+class _NoEssence(kopf.DiffBaseStorage):
+    """Keeps kopf from copying and comparing whole objects at each event, for handlers of changes that we have not."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> kopf.BodyEssence | None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        """Store nothing."""
+
+
+def handlers(enqueue: Enqueue, watches: Watches) -> kopf.OperatorRegistry:
     """Return kopf's handlers."""
     registry, news = kopf.OperatorRegistry(), _News()
 
@@ -69,17 +84,17 @@ def handlers(enqueue: Enqueue) -> kopf.OperatorRegistry:
     _on(registry, ROLLOUT_ACTIONS, on_action)
     for resource in _OWNED:
         _on(registry, resource, on_owned, labels={SERVED_MODEL_LABEL: kopf.PRESENT})
-    kopf.on.login(registry=registry, id="service-account")(_service_account)
-    kopf.on.login(registry=registry, id="kubeconfig")(_kubeconfig)
+    kopf.on.login(registry=registry, id="service-account")(_login(kopf.login_with_service_account, watches))
+    kopf.on.login(registry=registry, id="kubeconfig")(_login(kopf.login_with_kubeconfig, watches))
     return registry
 
 
-def _service_account(**arguments: Any) -> kopf.ConnectionInfo | None:
-    return kopf.login_with_service_account(**arguments)
+def _login(way: Callable[..., kopf.ConnectionInfo | None], watches: Watches) -> Any:
+    async def login(**arguments: Any) -> kopf.AiohttpSession | None:
+        info = way(**arguments)
+        return None if info is None else watches.session(info)
 
-
-def _kubeconfig(**arguments: Any) -> kopf.ConnectionInfo | None:
-    return kopf.login_with_kubeconfig(**arguments)
+    return login
 
 
 def _on(registry: kopf.OperatorRegistry, resource: Resource, handler: Any, **filters: Any) -> None:
@@ -95,6 +110,7 @@ def watch_settings() -> kopf.OperatorSettings:
     settings.posting.enabled = False
     settings.scanning.disabled = True
     settings.peering.standalone = True
+    settings.persistence.diffbase_storage = _NoEssence()
     # A stream may freeze without an error: the server ends it, else the client does, else silence does.
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 330
@@ -109,11 +125,17 @@ def watch_settings() -> kopf.OperatorSettings:
     return settings
 
 
-async def watch(enqueue: Enqueue, namespaces: Iterable[str], stop: asyncio.Event, ready: asyncio.Event) -> None:
-    """Watch until ``stop``; ``ready`` is set once the watches are open."""
+async def watch(
+    enqueue: Enqueue,
+    namespaces: Iterable[str],
+    stop: asyncio.Event,
+    ready: asyncio.Event,
+    watches: Watches | None = None,
+) -> None:
+    """Watch until ``stop``; ``ready`` is set once kopf runs, and ``watches`` hears which watches are open."""
     namespaces = tuple(namespaces)
     await kopf.operator(
-        registry=handlers(enqueue),
+        registry=handlers(enqueue, watches or Watches(WATCHED)),
         settings=watch_settings(),
         standalone=True,
         clusterwide=not namespaces,

@@ -7,7 +7,8 @@ not be written is tried again at the next flush. A controller that starts anew w
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from threading import Event, Lock
 from typing import Protocol
@@ -41,14 +42,17 @@ class WriteBack:
 
     Args:
         notes: MLflow; it is given to whatever wraps its writes, too.
+        may_write: whether this replica still leads; once it does not, what it had to note is old news and is dropped.
 
     """
 
-    def __init__(self, notes: ModelNotes) -> None:
-        self._notes = notes
+    def __init__(self, notes: ModelNotes, may_write: Callable[[], bool] = lambda: True) -> None:
+        self._notes, self._may_write = notes, may_write
         self._lock = Lock()
         self._wanted: dict[Note, str] = {}
         self._written: dict[Note, str] = {}
+        # In the context of the look that asked for it.
+        self._asked_in: dict[tuple[str, str], Context] = {}
         self._news = Event()
 
     def want_tags(self, model: str, number: str, tags: Mapping[str, str]) -> None:
@@ -70,6 +74,7 @@ class WriteBack:
         with self._lock:
             self._written.clear()
             self._wanted.clear()
+            self._asked_in.clear()
 
     def run(self, stop: Event, retry_seconds: float) -> None:
         """Write what is wanted until ``stop``."""
@@ -79,12 +84,20 @@ class WriteBack:
             if not stop.is_set() and not self.flush():
                 stop.wait(retry_seconds)
 
+    def pending(self) -> int:
+        """Return how many notes wait."""
+        with self._lock:
+            return len(self._wanted)
+
     def wake(self) -> None:
         """Let `run` look around now."""
         self._news.set()
 
     def flush(self) -> bool:
         """Write what is wanted; tell whether MLflow took everything."""
+        if not self._may_write():
+            self.forget()
+            return True
         with self._lock:
             wanted = dict(self._wanted)
         groups: dict[tuple[str, str], dict[str, str]] = {}
@@ -94,18 +107,21 @@ class WriteBack:
         return all(taken)
 
     def _write(self, model: str, of: str, values: Mapping[str, str]) -> bool:
+        with self._lock:
+            context = self._asked_in.get((model, of)) or copy_context()
         try:
             if of:
-                self._notes.set_tags(model, of, values)
+                context.run(self._notes.set_tags, model, of, values)
             else:
                 for alias, number in values.items():
-                    self._notes.set_alias(model, alias, number)
+                    context.run(self._notes.set_alias, model, alias, number)
         except NotRegistered as error:
             _log.warning("MLflow has no version to note this on any more: %s", error)
         except MlflowUnavailable as error:
             _log.warning("MLflow did not take what became of a version, and is asked again: %s", error)
             return False
         with self._lock:
+            self._asked_in.pop((model, of), None)
             for name, value in values.items():
                 note = Note(model, of, name)
                 self._written[note] = value
@@ -120,6 +136,7 @@ class WriteBack:
                 known = self._wanted.get(note, self._written.get(note))
                 if known != value:
                     self._wanted[note] = value
+                    self._asked_in[note.model, note.of] = copy_context()
                     changed = True
         if changed:
             self._news.set()

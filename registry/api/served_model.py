@@ -258,7 +258,7 @@ class PrometheusGate(ApiModel):
 
     query: str = Field(min_length=1, max_length=5000)
     """PromQL. `{candidate}` and `{stable}` stand for the revisions' names, `{namespace}` for the namespace and
-    `{elapsed}` for the seconds since the candidate got this step's traffic."""
+    `{elapsed}` for the seconds since the candidate's share of the requests last changed."""
     min: float | None = None
     """The least that the value may be."""
     max: float | None = None

@@ -61,6 +61,8 @@ class Attempt(ApiModel):
     """Since when this step has what it needs (pods, traffic); its clock starts then."""
     weight: int = 0
     """Percent of requests for the candidate."""
+    traffic_since: MicroTime | None = None
+    """Since when the candidate gets just these requests; what `{elapsed}` in a gate's query counts from."""
     shadow_percent: int = 0
     """Percent of requests of which the candidate gets a copy."""
     match: HeaderMatch | None = None

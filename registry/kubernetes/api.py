@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import httpx2 as httpx
-from lightkube.config.client_adapter import Client, ConnectionParams
+from lightkube.config.client_adapter import ConnectionParams
 from lightkube.config.kubeconfig import KubeConfig
 
 from registry.errors import (
@@ -35,12 +35,21 @@ OnCall = Callable[[str, str, int, float], None]
 """Told of each request: verb, resource, HTTP status (0 where no answer came), seconds."""
 
 
-def connect(timeout: float) -> httpx.Client:
-    """Open a connection as the environment says: a service account's, or KUBECONFIG's current context."""
+def connect(timeout: float, connections: int = 20) -> httpx.Client:
+    """Open a client as the environment says: a service account's, or KUBECONFIG's current context.
+
+    Args:
+        timeout: of each request, in seconds.
+        connections: how many requests there are at once; so many connections are kept, since a handshake takes longer
+            than most requests.
+
+    """
     config = KubeConfig.from_env().get()
     if config is None:
         raise KubernetesError("there is neither a service account nor a kubeconfig with a current context")
-    return Client(config, ConnectionParams(timeout=httpx.Timeout(timeout), trust_env=False))
+    parameters = ConnectionParams(timeout=httpx.Timeout(timeout), trust_env=False).httpx_params(config)
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=connections)
+    return httpx.Client(**parameters, limits=limits)
 
 
 class KubernetesApi:
@@ -69,10 +78,12 @@ class KubernetesApi:
         namespace: str | None = None,
         labels: str | None = None,
         *,
+        fields: str | None = None,
         metadata_only: bool = False,
     ) -> Iterator[Manifest]:
-        """Yield all objects of a kind, in a namespace or in all, a page at a time."""
-        parameters = {"limit": _PAGE} | ({"labelSelector": labels} if labels else {})
+        """Yield all objects of a kind with these labels and fields, in a namespace or in all, a page at a time."""
+        selectors = {"labelSelector": labels, "fieldSelector": fields}
+        parameters = {"limit": _PAGE} | {name: value for name, value in selectors.items() if value}
         headers = {"Accept": _METADATA_ONLY} if metadata_only else {}
         while True:
             page = self._ask("list", "GET", resource, resource.path(namespace), parameters, headers)

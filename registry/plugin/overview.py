@@ -18,8 +18,15 @@ from registry.plugin.wording import limits
 Role = Literal["stable", "candidate", "previous"]
 Verdict = Literal["passed", "failed", "waiting", "unknown"]
 _MOST_ACTIONS = 5
-# What is worth a line: a condition that says otherwise.
-_EXPECTED = {"Degraded": ("False",), "Progressing": ("True", "False"), "Approved": ("True", "False")}
+# What is worth a line: a condition that says otherwise. Reconciling and Stalled say again what others say.
+_EITHER = ("True", "False")
+_EXPECTED = {
+    "Degraded": ("False",),
+    "Progressing": _EITHER,
+    "Approved": _EITHER,
+    "Reconciling": _EITHER,
+    "Stalled": _EITHER,
+}
 
 
 @dataclass(frozen=True)

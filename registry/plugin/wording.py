@@ -35,7 +35,7 @@ def short_digest(digest: str) -> str:
 
 
 def limits(gate: Mapping[str, Any]) -> str:
-    """Return what a gate demands: `recall >= 0.8`."""
+    """Return what a gate demands: `recall >= 0.8`, or `<= 0.01: rate(errors[2m])`."""
     mlflow, prometheus = gate.get("mlflow"), gate.get("prometheus")
     asked: Mapping[str, Any] = mlflow or prometheus or {}
     what = asked.get("metric") or " ".join(str(asked.get("query", "")).split())
@@ -50,4 +50,6 @@ def limits(gate: Mapping[str, Any]) -> str:
         if asked.get(name) is not None
     ]
     samples = f", from {asked['minimumSamples']} samples on" if asked.get("minimumSamples") else ""
-    return f"{what} {' and '.join(demands)}{samples}".strip()
+    limit = " and ".join(demands)
+    # A query may be long: what it must keep to comes first, since the end is what a narrow terminal cuts off.
+    return f"{limit}{samples}: {what}".strip() if prometheus else f"{what} {limit}".strip()

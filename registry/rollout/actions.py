@@ -45,10 +45,10 @@ def _abort(draft: Draft, action: Action) -> None:
 def _undo(draft: Draft, action: Action) -> None:
     status = draft.status
     candidate = status.candidate_revision
+    if candidate is not None and _is_rolling_back(draft) and action.to_revision in (None, candidate):
+        draft.ignored(action, f"{candidate} is being rolled back already")
+        return
     if candidate is not None and action.to_revision is None:
-        if _is_rolling_back(draft):
-            draft.ignored(action, f"{candidate} is being rolled back already")
-            return
         give_up(draft, "Undone", f"the rollout of {candidate} was undone by {action.by}", by=action.by)
         draft.applied(action, f"went back from {candidate} to {status.stable_revision or 'nothing'}")
         return
@@ -56,6 +56,10 @@ def _undo(draft: Draft, action: Action) -> None:
     if target is None:
         wanted = action.to_revision or "a former revision"
         draft.ignored(action, f"there is no {wanted} to go back to")
+        return
+    if target.served_until is None and target.name != status.previous_revision:
+        # Undo passes over every gate, so it leads only to where those were passed before.
+        draft.ignored(action, f"{target.name} has never served: there is nothing to go back to")
         return
     undo_to(draft, target, "Undone", f"{action.by} went back to {target.name}", by=action.by)
     draft.applied(action, f"goes back to {target.name}")

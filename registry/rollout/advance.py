@@ -11,7 +11,7 @@ from registry.rollout.freeze import fault, frozen_until
 from registry.rollout.gates import Verdict, judge, worst
 from registry.rollout.snapshot import NotFound, Target, Unknown
 
-_LOOK_SECONDS = 5.0
+_LOOK_SECONDS, _LONGEST_LOOK_SECONDS = 5.0, 60.0
 
 
 def step(draft: Draft) -> None:
@@ -55,7 +55,7 @@ def finish_undo(draft: Draft) -> None:
         _wait(draft, "Promoting", f"goes back to {candidate.name}, and waits for {what}")
         return
     if draft.attempt.weight < 100:
-        draft.set_attempt(weight=100)
+        draft.route(weight=100)
         draft.phase("Promoting", f"{candidate.name} gets everything again")
         draft.look_again_in(0)
         return
@@ -88,6 +88,7 @@ def _holds(draft: Draft, verdict: Verdict | None, phase: str) -> bool:
         hold_unavailable(draft, verdict.message)
     else:
         _wait(draft, phase, verdict.message)
+        draft.look_again_in(_LOOK_SECONDS)  # what a source will say is told by nobody
     return True
 
 
@@ -119,7 +120,12 @@ def _wait(draft: Draft, phase: str, message: str) -> None:
         give_up(draft, "DeadlineExceeded", f"{draft.status.candidate_revision}: {message}, longer than the deadline")
         return
     draft.phase(phase, message)  # type: ignore[arg-type]
-    draft.look_again_at(min(deadline, draft.now + timedelta(seconds=_LOOK_SECONDS)))
+    draft.look_again_at(min(deadline, draft.now + _pause(draft.now - draft.attempt.step_started_at)))
+
+
+def _pause(waited: timedelta) -> timedelta:
+    """Return when to look again: what becomes ready is told, and a thousand that wait are not to be polled."""
+    return min(max(waited / 4, timedelta(seconds=_LOOK_SECONDS)), timedelta(seconds=_LONGEST_LOOK_SECONDS))
 
 
 def _phase_of_waiting(draft: Draft) -> str:
@@ -161,7 +167,7 @@ def _is_done(draft: Draft, step: Step) -> bool:
         return _is_shadowed(draft, step.shadow.percent, step.shadow.duration_seconds)
     if step.match is not None:
         if draft.attempt.match != step.match:
-            draft.set_attempt(match=step.match)
+            draft.route(match=step.match)
             draft.phase("Progressing", f"requests with {step.match.header}: {step.match.value} go to the candidate")
             draft.look_again_in(0)
             return False
@@ -177,7 +183,7 @@ def _weight_is(draft: Draft, weight: int) -> bool:
         return True
     if weight > draft.attempt.weight and _is_frozen(draft):
         return False
-    draft.set_attempt(weight=weight, match=None, shadow_percent=0)
+    draft.route(weight=weight, match=None, shadow_percent=0)
     draft.phase("Progressing", f"{draft.status.candidate_revision} gets {weight} % of the requests")
     draft.look_again_in(0)
     return False
@@ -231,7 +237,8 @@ def _is_shadowed(draft: Draft, percent: int, seconds: int) -> bool:
         give_up(draft, "ShadowUnsupported", "the gateway cannot copy requests, and a shadow step asks for that")
         return False
     if draft.attempt.shadow_percent != percent:
-        draft.set_attempt(shadow_percent=percent, ready_at=None)
+        draft.set_attempt(ready_at=None)
+        draft.route(shadow_percent=percent)
         draft.phase("Shadowing", f"{percent} % of the requests are copied to {draft.status.candidate_revision}")
         draft.look_again_in(0)
         return False
@@ -251,7 +258,7 @@ def _promote(draft: Draft) -> None:
     if draft.attempt.weight < 100:
         if _is_frozen(draft):
             return
-        draft.set_attempt(weight=100, match=None, shadow_percent=0)
+        draft.route(weight=100, match=None, shadow_percent=0)
         draft.phase("Promoting", f"{draft.status.candidate_revision} gets everything")
         draft.look_again_in(0)
         return

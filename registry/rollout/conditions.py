@@ -78,9 +78,16 @@ def _ready(draft: Draft) -> tuple[Truth, str, str]:
     stable = draft.stable
     if draft.status.stable_revision is None:
         return "False", "NothingServes", draft.status.message or "no revision serves yet"
-    if stable is None or not stable.ready:
+    if stable is None:
+        return "Unknown", "RevisionDeleted", _deleted(draft)
+    if not stable.ready:
         return "False", "StableNotReady", f"{draft.status.stable_revision} has no pod that takes requests"
     return "True", "Serving", f"{stable.name} serves"
+
+
+def _deleted(draft: Draft) -> str:
+    name = draft.status.stable_revision
+    return f"somebody deleted the ModelRevision {name}; its pods get requests as before, and nothing watches them"
 
 
 def _resolved(draft: Draft) -> tuple[Truth, str, str]:
@@ -115,6 +122,8 @@ def _in_sync(draft: Draft) -> tuple[Truth, str, str]:
     traffic = draft.snapshot.traffic
     if traffic.in_sync:
         return "True", "InSync", traffic.message or "the routes are as they should be"
+    if traffic.name_taken:
+        return "False", "NameTaken", traffic.message
     return "False", "OutOfSync", traffic.message or "the gateway has not followed yet"
 
 
@@ -128,7 +137,7 @@ def _reconciling(draft: Draft) -> tuple[Truth, str, str]:
     phase, traffic = draft.status.phase, draft.snapshot.traffic
     if phase in _UNDER_WAY:
         return "True", phase, draft.status.message or phase
-    if draft.status.stable_revision is not None and not traffic.in_sync:
+    if draft.status.stable_revision is not None and not traffic.in_sync and not traffic.name_taken:
         return "True", "OutOfSync", traffic.message or "the gateway has not followed yet"
     return "False", phase, draft.status.message or phase
 
@@ -141,6 +150,8 @@ def _stalled(draft: Draft) -> tuple[Truth, str, str]:
     faults = _faults(draft)
     if faults:
         return "True", "InvalidSpec", "; ".join(faults)
+    if draft.snapshot.traffic.name_taken:
+        return "True", "NameTaken", draft.snapshot.traffic.message
     if draft.status.phase == "Rejected":
         return "True", "Rejected", draft.status.message
     if isinstance(resolution, NotFound) and draft.status.stable_revision is not None:
@@ -156,9 +167,13 @@ def _degraded(draft: Draft) -> tuple[Truth, str, str]:
     faults = _faults(draft)
     if faults:
         return "True", "InvalidSpec", "; ".join(faults)
+    if draft.snapshot.traffic.name_taken:
+        return "True", "NameTaken", draft.snapshot.traffic.message
     if draft.status.phase == "Rejected":
         return "True", "Rejected", draft.status.message
     stable = draft.stable
-    if draft.status.stable_revision is not None and (stable is None or not stable.ready):
+    if draft.status.stable_revision is not None and stable is None:
+        return "True", "RevisionDeleted", _deleted(draft)
+    if stable is not None and not stable.ready:
         return "True", "StableNotReady", f"{draft.status.stable_revision} has no pod that takes requests"
     return "False", "AsExpected", "nothing is wrong"

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from registry.api.served_model import FreezeWindow
 from registry.api.status import Attempt, Resolved
-from registry.rollout import advance, conditions
+from registry.rollout import advance, clock, conditions
 from registry.rollout.actions import fold_in, undo_to
 from registry.rollout.draft import Draft
 from registry.rollout.freeze import fault, frozen_until
@@ -22,10 +22,13 @@ from registry.rollout.snapshot import NotFound, Snapshot, Target, Unknown
 def decide(snapshot: Snapshot) -> Intent:
     """Return what is to be done now; the same snapshot always gives the same intent."""
     draft = Draft(snapshot, snapshot.status)
+    clock.mend(draft)
     _take_resolution(draft)
     fold_in(draft)
     if draft.status.phase == "RollingBack":
-        _finish_way_back(draft)
+        # Whether the gateway is in sync was read before this decision: of a way back that begins now it says nothing.
+        if snapshot.status.phase == "RollingBack":
+            _finish_way_back(draft)
     elif draft.status.attempt is not None and draft.status.attempt.undo:
         advance.finish_undo(draft)
     elif not _held_by_owner(draft):

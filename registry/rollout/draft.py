@@ -45,6 +45,10 @@ class Draft:
             raise AssertionError("there is no attempt to change")
         self.set(attempt=self.status.attempt.model_copy(update=changes))
 
+    def route(self, **changes: Any) -> None:
+        """Change which requests the candidate gets: weight, match, shadow_percent."""
+        self.set_attempt(**changes, traffic_since=self.now)
+
     def phase(self, phase: Phase, message: str) -> None:
         """Say where the rollout stands; a change of phase is an event."""
         if phase != self.status.phase:

@@ -196,24 +196,33 @@ def http_route(owner: Owner, spec: ServedModelSpec, status: ServedModelStatus) -
             "percent": attempt.shadow_percent,
         }
         rule["filters"] = [{"type": "RequestMirror", "requestMirror": mirror}]
-    rules = [*_matched(status, _SERVICE_HTTP_PORT), rule]
+    rules = [rule, *_by_header(spec, status, rule, _SERVICE_HTTP_PORT)]
     return _route("HTTPRoute", owner, spec, spec.route.hostnames, rules)
 
 
 def grpc_route(owner: Owner, spec: ServedModelSpec, status: ServedModelStatus) -> Manifest:
     """Return the GRPCRoute, with the weights and the header match of the HTTPRoute; gRPC requests are not mirrored."""
     backends = [_backend(name, GRPC_PORT, weight) for name, weight in weights(status).items()]
-    rules = [*_matched(status, GRPC_PORT), {"backendRefs": backends}]
+    rule = {"backendRefs": backends}
+    rules = [rule, *_by_header(spec, status, rule, GRPC_PORT)]
     return _route("GRPCRoute", owner, spec, spec.route.grpc_hostnames, rules)
 
 
-def _matched(status: ServedModelStatus, port: int) -> list[Manifest]:
-    """Return the rule by which requests with a header go to the candidate, if there is to be one."""
+def _by_header(spec: ServedModelSpec, status: ServedModelStatus, everybody: Manifest, port: int) -> Iterator[Manifest]:
+    """Yield the rule for requests with a header, which go where everybody's go until a step sends them elsewhere.
+
+    Gateways may balance what they know by a rule's place, and change that before they change who goes there. So no rule
+    may come, go or move while requests come: everybody's stays the first, and this one is there as long as the spec has
+    a step that will need it. To whom a request belongs is a matter of what the rules ask for, not of their order.
+    """
     attempt, candidate = status.attempt, status.candidate_revision
-    if attempt is None or candidate is None or attempt.match is None:
-        return []
-    header = {"type": "Exact", "name": attempt.match.header, "value": attempt.match.value}
-    return [{"matches": [{"headers": [header]}], "backendRefs": [_backend(candidate, port, 1)]}]
+    matches = (step.match for step in spec.rollout.steps if step.match is not None)
+    match, rule = next(matches, None), everybody
+    if attempt is not None and attempt.match is not None and candidate is not None:
+        match, rule = attempt.match, {"backendRefs": [_backend(candidate, port, 1)], "filters": []}
+    if match is not None:
+        header = {"type": "Exact", "name": match.header, "value": match.value}
+        yield {"matches": [{"headers": [header]}], **rule}
 
 
 def _route(kind: str, owner: Owner, spec: ServedModelSpec, hostnames: Sequence[str], rules: list[Manifest]) -> Manifest:

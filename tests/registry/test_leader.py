@@ -139,3 +139,15 @@ def test_a_replica_that_starts_anew_under_its_former_name_leads_at_once() -> Non
     again = Replica(api, "one", 0.0)
     again.leader.step()
     assert again.leads()
+
+
+def test_a_replica_that_waits_looks_more_often_than_the_leader_renews_and_right_when_the_lease_ends() -> None:
+    one, second = two(FakeApi())
+    one.leader.step()
+    second.leader.step()
+    assert (one.leader.pause(), second.leader.pause()) == (2, 1)
+    pass_time(14.5, second)
+    assert second.leader.pause() == 0.5
+    pass_time(0.5, second)
+    second.leader.step()
+    assert second.leads()

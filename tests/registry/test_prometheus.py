@@ -2,22 +2,19 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shutil
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
 
-from registry.errors import PrometheusUnavailable
+from registry.errors import NotOneNumber, PrometheusUnavailable
 from registry.prometheus import Prometheus, filled_in
+from tests.registry.prometheus_process import PrometheusProcess
 
 
 class Server:
@@ -98,12 +95,23 @@ def test_nothing_divided_by_nothing_is_nan_and_not_no_data(server: Server, prome
 def test_several_series_are_no_number(server: Server, prometheus: Prometheus) -> None:
     sample = {"metric": {}, "value": [1.0, "1"]}
     server.answers("vector", [sample, sample])
-    assert prometheus.ask("x") is None
+    with pytest.raises(NotOneNumber, match="gives 2 values"):
+        prometheus.ask("x")
 
 
-def test_a_query_that_prometheus_refuses_gives_no_data(server: Server, prometheus: Prometheus) -> None:
-    server.status, server.body = 400, b'{"status": "error", "error": "parse error"}'
-    assert prometheus.ask("sum(") is None
+def test_a_range_of_values_is_no_number(server: Server, prometheus: Prometheus) -> None:
+    server.answers("matrix", [{"metric": {}, "values": [[1.0, "1"]]}])
+    with pytest.raises(NotOneNumber, match="gives a matrix"):
+        prometheus.ask("x[5m]")
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_query_that_prometheus_refuses_says_what_prometheus_says(
+    server: Server, prometheus: Prometheus, status: int
+) -> None:
+    server.status, server.body = status, b'{"status": "error", "error": "parse error: unclosed left parenthesis"}'
+    with pytest.raises(NotOneNumber, match="refuses the query: parse error: unclosed left parenthesis"):
+        prometheus.ask("sum(")
 
 
 @pytest.mark.parametrize(
@@ -144,34 +152,10 @@ def test_placeholders_are_filled_in_and_other_braces_stay() -> None:
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real Prometheus that scrapes itself."""
-    program = os.environ.get("TELLTALE_TEST_PROMETHEUS") or shutil.which("prometheus")
-    if program is None:
-        pytest.skip("needs the program prometheus (Debian's package of that name) on the path")
-    folder = tmp_path_factory.mktemp("prometheus")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    scrape = {"job_name": "self", "scrape_interval": "1s", "static_configs": [{"targets": [address]}]}
-    (folder / "prometheus.yml").write_text(json.dumps({"scrape_configs": [scrape]}))
-    command = [program, f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
-    with Path(folder / "log").open("wb") as log:
-        process = subprocess.Popen([*command, f"--web.listen-address={address}"], stdout=log, stderr=log)
-    client = Prometheus(f"http://{address}", 2)
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                if client.ask("up == 1") == 1:
-                    break
-            except PrometheusUnavailable:
-                pass
-            assert time.monotonic() < deadline, (folder / "log").read_text()
-            time.sleep(0.1)
-        yield f"http://{address}"
-    finally:
-        client.close()
-        process.terminate()
-        process.wait()
+    server = PrometheusProcess(tmp_path_factory.mktemp("prometheus"))
+    server.start()
+    yield server.url
+    server.stop()
 
 
 def test_a_real_prometheus_gives_a_number_no_data_nan_and_a_refusal(real: str) -> None:
@@ -181,6 +165,15 @@ def test_a_real_prometheus_gives_a_number_no_data_nan_and_a_refusal(real: str) -
     value = client.ask("vector(0) / vector(0)")
     assert value is not None
     assert math.isnan(value)
-    assert client.ask("sum(") is None
+    for query, said in (
+        ("sum(", "parse error"),
+        ("up * on() vector(1) * on(job) up", None),
+        ("prometheus_build_info or up", "2 values"),
+        ("up[1m]", "matrix"),
+        ("label_replace(up, 'job', '', 'job', '.*') + on() label_replace(up, 'a', '(', 'b', '(')", "refuses"),
+    ):
+        if said is not None:
+            with pytest.raises(NotOneNumber, match=said):
+                client.ask(query)
     assert client.ask("scalar(vector(2))") == 2
     client.close()

@@ -1,16 +1,23 @@
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from registry.api.served_model import ModelSelector
+from registry.api.model_revision import ModelRevisionSpec
+from registry.api.served_model import ModelSelector, PredictorSpec
+from registry.crds import MODEL_REVISION, crd
 from registry.errors import MlflowUnavailable, NotRegistered
 from registry.mlflow_registry import Registered, RunFacts
-from registry.resolving import REVIEW_SECONDS, Found, Resolver, look_up
-from registry.rollout.snapshot import NotFound, Unknown
+from registry.resolving import REVIEW_SECONDS, Found, Resolver, look_up, target_of
+from registry.rollout.snapshot import NotFound, Target, Unknown
 from registry.work_queue import Key
 
 CARS = Key("fleet", "cars")
@@ -22,8 +29,8 @@ class FakeMlflow:
 
     def __init__(self) -> None:
         self.versions = {
-            "1": Registered("1", "20260101000000", "sha256:1", "run1"),
-            "2": Registered("2", "20260102000000", "sha256:2", "run2"),
+            "1": Registered("1", "20260101000000", f"sha256:{1:064}", "run1"),
+            "2": Registered("2", "20260102000000", f"sha256:{2:064}", "run2"),
         }
         self.champion: str | None = "1"
         self.features: tuple[str, ...] = ("speed",)
@@ -119,11 +126,104 @@ def test_a_version_that_the_predictor_could_not_check_is_not_found() -> None:
     answer = look_up(mlflow, CHAMPION)
     assert isinstance(answer, NotFound)
     assert answer.reason == "NotTelltale"
-    mlflow.versions["1"] = Registered("1", "20260101000000", "sha256:1", "run1")
+    mlflow.versions["1"] = Registered("1", "20260101000000", f"sha256:{1:064}", "run1")
     mlflow.features = ()
     answer = look_up(mlflow, CHAMPION)
     assert isinstance(answer, NotFound)
     assert answer.reason == "NoSignature"
+
+
+@pytest.mark.parametrize(
+    ("version", "digest", "said"),
+    [
+        ("20260101", f"sha256:{1:064}", "telltale.version is 20260101"),
+        ("20260101000000", "sha256:1", "telltale.artifact_digest is sha256:1"),
+        ("20260101000000", f"sha256:{1:064}\n", "telltale.artifact_digest"),
+        ("20260101000000", "x" * 5000, "telltale.artifact_digest is xxx"),
+    ],
+)
+def test_a_tag_that_is_not_of_its_form_is_named(version: str, digest: str, said: str) -> None:
+    mlflow = FakeMlflow()
+    mlflow.versions["1"] = Registered("1", version, digest, "run1")
+    answer = look_up(mlflow, CHAMPION)
+    assert isinstance(answer, NotFound)
+    assert answer.reason == "NotTelltale"
+    assert said in answer.message
+    assert len(answer.message) < 300
+
+
+PREDICTOR = PredictorSpec(image="telltale/predictor:dev", model_store="s3://models/store")
+FEATURES = "its feature names: List should have at most 1024 items"
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({"run": RunFacts({}, tuple(map(str, range(1025))))}, FEATURES),
+        ({"run": RunFacts({}, ("speed", "x" * 501))}, "its feature names 2: String should have at most 500 characters"),
+        ({"run_id": "r" * 65}, "its mlflow run id: String should have at most 64 characters"),
+        ({"run": RunFacts({}, ("\ud800",))}, "its feature names 1: "),
+    ],
+)
+def test_what_no_revision_can_hold_is_not_found_and_says_why(found: dict[str, Any], said: str) -> None:
+    whole = {"model": "cars", "version": "20260101000000", "number": "1", "digest": "d", "run_id": "r"}
+    answer = target_of(Found(**(whole | {"run": RunFacts({}, ("speed",))} | found)), "cars", PREDICTOR)
+    assert isinstance(answer, NotFound)
+    assert answer.reason == "Unservable"
+    assert answer.message.startswith("MLflow's version 1 of cars cannot be served: ")
+    assert said in answer.message
+
+
+_ANY = st.text(st.characters(), max_size=140)
+_FOUND = st.builds(
+    Found,
+    model=st.just("cars") | _ANY,
+    version=_ANY,
+    number=_ANY,
+    digest=_ANY,
+    run_id=_ANY,
+    run=st.builds(
+        RunFacts,
+        st.just({}),
+        st.lists(_ANY, max_size=3).map(tuple)
+        | st.integers(1020, 1030).map(lambda count: ("speed",) * count)
+        | st.integers(495, 505).map(lambda length: ("x" * length,)),
+    ),
+)
+
+
+def fits(found: Found) -> bool:
+    """Tell whether a ModelRevision holds it, by the limits of the CRD alone."""
+    schema = crd(MODEL_REVISION)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    texts = {
+        "model": found.model,
+        "version": found.version,
+        "mlflowVersion": found.number,
+        "mlflowRunId": found.run_id,
+        "digest": found.digest,
+    }
+    names = schema["featureNames"]
+    return (
+        all(schema[name].get("minLength", 0) <= len(text) <= schema[name]["maxLength"] for name, text in texts.items())
+        and re.fullmatch(schema["model"]["pattern"].strip("^$"), found.model) is not None
+        and len(found.run.feature_names) <= names["maxItems"]
+        and all(len(name) <= names["items"]["maxLength"] for name in found.run.feature_names)
+    )
+
+
+@given(_FOUND)
+def test_whatever_mlflow_says_is_a_target_that_the_api_server_takes_or_is_not_found(found: Found) -> None:
+    answer = target_of(found, "cars", PREDICTOR)
+    if isinstance(answer, Target):
+        json.dumps(answer.spec.dump()).encode()
+        assert fits(found)
+        assert answer.spec == ModelRevisionSpec.model_validate(answer.spec.dump())
+        return
+    assert answer.reason == "Unservable"
+    answer.message.encode()
+    assert len(answer.message) < 1024
+    whole = "".join((found.model, found.version, found.number, found.digest, found.run_id, *found.run.feature_names))
+    assert not fits(found) or any("\ud800" <= character <= "\udfff" for character in whole)
 
 
 def test_a_tag_that_would_break_the_query_finds_nothing() -> None:

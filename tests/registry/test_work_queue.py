@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import time
 from threading import Thread
 
-from registry.work_queue import Key, WorkQueue
+from registry.work_queue import HOLD_SECONDS, Key, WorkQueue
 
 A, B, C = Key("n", "a"), Key("n", "b"), Key("n", "c")
 
@@ -72,7 +73,9 @@ def test_an_urgent_key_goes_before_others_even_if_it_waits_already() -> None:
     for key in (A, B, C):
         queue.add(key)
     queue.add(C, urgent=True)
-    assert [queue.get(), queue.get(), queue.get()] == [C, A, B]
+    assert queue.get(timeout=0) == C
+    queue.done(C)
+    assert [queue.get(timeout=0), queue.get(timeout=0)] == [A, B]
 
 
 def test_a_key_added_urgently_while_it_is_worked_on_is_urgent_afterwards() -> None:
@@ -106,3 +109,81 @@ def test_closing_lets_waiting_workers_go_and_takes_nothing_more() -> None:
     assert found == [None]
     assert queue.is_closed()
     assert len(queue) == 0
+
+
+def test_an_urgent_key_goes_before_changes_and_a_change_before_what_is_due_by_time() -> None:
+    clock = Clock()
+    queue = WorkQueue(clock)
+    queue.add_after(C, 1)
+    clock.now += 1
+    assert len(queue) == 1
+    queue.add(A)
+    queue.add(B, urgent=True)
+    assert [given(queue), given(queue), given(queue)] == [B, A, C]
+
+
+def test_changes_without_end_do_not_keep_what_is_due_by_time_waiting_for_ever() -> None:
+    clock = Clock()
+    queue = WorkQueue(clock)
+    queue.add_after(C, 1)
+    clock.now += 1
+    turns = []
+    for _ in range(5):
+        queue.add(A)
+        turns.append(given(queue))
+    assert turns == [A, A, A, C, A]
+
+
+def test_while_an_urgent_key_is_worked_on_others_wait_but_not_for_ever() -> None:
+    clock = Clock()
+    queue = WorkQueue(clock)
+    queue.add(A, urgent=True)
+    queue.add(B)
+    queue.add(C)
+    assert queue.get(timeout=0) == A
+    assert queue.get(timeout=0) is None
+    clock.now += HOLD_SECONDS
+    assert queue.get(timeout=0) == B
+    assert queue.get(timeout=0) is None
+    queue.done(A)
+    assert queue.get(timeout=0) == C
+
+
+def test_a_worker_that_was_held_back_goes_on_when_the_urgent_work_is_done() -> None:
+    queue = WorkQueue(time.monotonic)
+    queue.add(A, urgent=True)
+    queue.add(B)
+    assert queue.get(timeout=0) == A
+    got: list[Key | None] = []
+    worker = Thread(target=lambda: got.append(queue.get(timeout=30)))
+    worker.start()
+    queue.done(A)
+    worker.join(30)
+    assert got == [B]
+
+
+def test_a_worker_for_urgent_keys_alone_leaves_the_others() -> None:
+    queue = WorkQueue(Clock())
+    queue.add(A)
+    assert queue.get(timeout=0, urgent_only=True) is None
+    queue.add(B, urgent=True)
+    assert queue.get(timeout=0, urgent_only=True) == B
+    assert queue.get(timeout=0, urgent_only=True) is None
+
+
+def test_an_urgent_key_wakes_a_worker_for_urgent_keys_alone() -> None:
+    queue = WorkQueue(time.monotonic)
+    got: list[Key | None] = []
+    worker = Thread(target=lambda: got.append(queue.get(timeout=30, urgent_only=True)))
+    worker.start()
+    queue.add(A, urgent=True)
+    worker.join(30)
+    assert got == [A]
+
+
+def given(queue: WorkQueue) -> Key | None:
+    """Take a key and be done with it at once."""
+    key = queue.get(timeout=0)
+    if key is not None:
+        queue.done(key)
+    return key

@@ -92,3 +92,15 @@ def test_a_replica_that_leads_again_takes_nothing_as_written() -> None:
     write_back.want_alias("cars", "serving", "1")
     write_back.flush()
     assert notes.aliases["cars", "serving"] == "1"
+
+
+def test_what_a_replica_still_had_to_note_when_it_ceased_to_lead_is_dropped() -> None:
+    notes, leads = Notes(), [True]
+    write_back = WriteBack(notes, lambda: leads[0])
+    notes.fault = MlflowUnavailable("away")
+    write_back.want_tags("cars", "1", {"weight": "10"})
+    assert not write_back.flush()
+    assert write_back.pending() == 1
+    notes.fault, leads[0], writes = None, False, notes.writes
+    assert write_back.flush()
+    assert (notes.writes, write_back.pending()) == (writes, 0), "the other replica may have noted something newer"

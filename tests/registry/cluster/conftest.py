@@ -55,7 +55,7 @@ def mlflow_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowP
 @pytest.fixture
 def mlflow(mlflow_session: MlflowProcess) -> MlflowProcess:
     """The server, which runs when a test begins."""
-    if not mlflow_session._answers():
+    if not mlflow_session.answers():
         mlflow_session.start()
     return mlflow_session
 

@@ -17,7 +17,7 @@ class ControllerProcess:
     """One replica."""
 
     def __init__(self, folder: Path, identity: str, **settings: str) -> None:
-        self.log = folder / f"{identity}.log"
+        self.identity, self.log = identity, folder / f"{identity}.log"
         self._settings = {
             "TELLTALE_REQUIRE_ROUTE_ACCEPTANCE": "false",
             "TELLTALE_MLFLOW_POLL_SECONDS": "0.5",
@@ -48,11 +48,22 @@ class ControllerProcess:
             process.kill()
             process.wait()
 
+    @property
+    def pid(self) -> int:
+        """Of the process that runs."""
+        assert self._process is not None
+        return self._process.pid
+
+    def ask_to_stop(self) -> None:
+        """Send it SIGTERM, and do not wait."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+
     def stop(self) -> int:
         """Ask it to stop; return its exit code."""
+        self.ask_to_stop()
         process, self._process = self._process, None
         assert process is not None
-        process.send_signal(signal.SIGTERM)
         return process.wait(30)
 
     def lines(self) -> list[dict[str, Any]]:

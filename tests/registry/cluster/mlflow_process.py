@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -34,8 +35,8 @@ class MlflowProcess:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
 
-    def start(self) -> None:
-        """Start it; returns when it answers."""
+    def start(self, start_seconds: float = _START_SECONDS) -> None:
+        """Start it; returns when it answers. One that ends, or does not answer in time, is killed and told of."""
         command = [
             os.environ.get("TELLTALE_TEST_MLFLOW", str(Path(sys.executable).with_name("mlflow"))),
             "server",
@@ -56,19 +57,25 @@ class MlflowProcess:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, env=environment, cwd=self._folder, start_new_session=True
             )
-        deadline = time.monotonic() + _START_SECONDS
-        while not self._answers():
-            assert time.monotonic() < deadline, (self._folder / "mlflow.log").read_text()[-3000:]
+        deadline = time.monotonic() + start_seconds
+        while not self.answers():
+            ended, late = self._process.poll() is not None, time.monotonic() >= deadline
+            if ended or late:
+                self.stop()
+                what = "ended" if ended else f"did not answer within {start_seconds:g} s"
+                raise AssertionError(f"MLflow {what}: {(self._folder / 'mlflow.log').read_text()[-3000:]}")
             time.sleep(0.1)
 
     def stop(self) -> None:
         """Kill it and all that it started."""
         process, self._process = self._process, None
         if process is not None:
-            os.killpg(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # the server and its workers ended by themselves
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Tell whether it answers."""
         try:
             with urllib.request.urlopen(f"{self.url}/health", timeout=1) as answer:  # noqa: S310 - http
                 return bool(answer.status == 200)

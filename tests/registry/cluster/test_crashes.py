@@ -91,7 +91,7 @@ def run_until_crash(cluster: Cluster, mlflow: OneModel, writes: CrashingWrites) 
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9, 0.99])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_a_crash_at_a_write_leaves_the_state_that_no_crash_leaves(
     share: float, after: bool, cluster: Cluster, expected: tuple[dict[str, Any], list[str]]
 ) -> None:

@@ -13,7 +13,6 @@ from registry.kubernetes.resources import (
     LEASES,
     MODEL_REVISIONS,
     SERVED_MODELS,
-    SERVICES,
     Manifest,
 )
 from tests.registry.cluster.cluster import Cluster, wait_for
@@ -43,45 +42,14 @@ def test_a_controller_that_has_nothing_to_do_writes_nothing(
     cluster.wait_for_phase("Healthy")
     counts = [-1.0]
     wait_for(lambda: counts.append(writes(controller)) or counts[-1] == counts[-2], "rest", 30)
-    looks = time.monotonic() + 4
+    looks = time.monotonic() + 2.5
     wait_for(lambda: time.monotonic() > looks, "several lists", 10)
     assert writes(controller) == counts[-1]
     controller.kill()
     controller.start()
-    looks = time.monotonic() + 4
+    looks = time.monotonic() + 2.5
     wait_for(lambda: time.monotonic() > looks, "several lists", 10)
     assert writes(controller) == 0, "a controller that starts anew and finds all as it should be writes nothing"
-
-
-def test_an_inference_service_edited_by_hand_is_put_back(
-    cluster: Cluster, versions: Versions, model: str, serve: Serve, start_controller: Start
-) -> None:
-    versions.alias(model, versions.register(model, "20260101000000"))
-    start_controller()
-    serve()
-    name = cluster.wait_for_phase("Healthy")["stableRevision"]
-    found = cluster.get(INFERENCE_SERVICES, name)
-    assert found is not None
-    edited = {"maxReplicas": 9, "nodeSelector": {"disk": "fast"}}
-    cluster.patch(INFERENCE_SERVICES, name, {"spec": {"predictor": edited}})
-
-    def is_back() -> bool:
-        live = cluster.get(INFERENCE_SERVICES, name)
-        return live is not None and live["spec"] == found["spec"]
-
-    wait_for(is_back, "the former spec", 10)
-
-
-def test_a_route_and_a_service_deleted_by_hand_are_made_again(
-    cluster: Cluster, versions: Versions, model: str, serve: Serve, start_controller: Start
-) -> None:
-    versions.alias(model, versions.register(model, "20260101000000"))
-    start_controller()
-    serve()
-    cluster.wait_for_phase("Healthy")
-    for resource in (HTTP_ROUTES, GRPC_ROUTES, SERVICES):
-        cluster.delete(resource, "cars")
-        wait_for(lambda resource=resource: cluster.get(resource, "cars"), f"the {resource.kind}", 10)
 
 
 def test_a_served_model_deleted_in_a_rollout_takes_everything_with_it(
@@ -135,7 +103,7 @@ def holder(cluster: Cluster) -> str:
     return "" if lease is None else str(lease["spec"]["holderIdentity"])
 
 
-@pytest.mark.parametrize("phase", ["Validating", "Progressing", "Paused", "Promoting", "Baking"])
+@pytest.mark.parametrize("phase", ["Progressing", "Baking"])
 def test_a_controller_killed_in_any_phase_ends_as_if_it_had_not_been(
     phase: str, cluster: Cluster, versions: Versions, model: str, serve: Serve, start_controller: Start
 ) -> None:

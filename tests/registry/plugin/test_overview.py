@@ -94,6 +94,8 @@ def test_only_conditions_that_are_not_as_they_should_be_are_problems() -> None:
         {"type": "Ready", "status": "True", "reason": "Serving", "message": ""},
         {"type": "Degraded", "status": "False", "reason": "AsExpected", "message": ""},
         {"type": "Progressing", "status": "False", "reason": "Healthy", "message": ""},
+        {"type": "Reconciling", "status": "False", "reason": "Healthy", "message": "it serves"},
+        {"type": "Stalled", "status": "False", "reason": "AsExpected", "message": "nothing is in the way"},
         {"type": "GatesPassed", "status": "Unknown", "reason": "Validating", "message": ""},
         {"type": "Resolved", "status": "Unknown", "reason": "MlflowUnavailable", "message": "refused"},
         {"type": "Degraded", "status": "True", "reason": "InvalidSpec", "message": "no such time zone"},

@@ -219,6 +219,47 @@ def test_undo_to_a_named_revision_goes_further_back() -> None:
     assert world.weights == {"fleet-1": 100}
 
 
+def test_a_way_back_is_over_only_once_the_gateway_was_seen_to_follow() -> None:
+    world = serving(1, {"setWeight": 10}, {"pause": {}})
+    world.move_alias(2)
+    world.settle()
+    world.act("Abort")
+    world.step()
+    assert (world.phase, world.weights) == ("RollingBack", {"fleet-1": 100}), "in sync it was with what went before"
+    world.step()
+    assert world.phase == "Rejected"
+
+
+def test_nothing_is_undone_to_a_revision_that_never_served() -> None:
+    world = serving(1, gates=[RECALL])
+    world.measurements = {"recall": Measurement(value=0.1, baseline=0.9)}
+    world.move_alias(2)
+    world.wait(60)
+    assert world.phase == "Rejected"
+    world.act("Undo", to="fleet-2")
+    world.wait(60)
+    assert world.weights == {"fleet-1": 100}, "undo passes over the gates that it failed"
+    assert world.status.action_outcomes[-1].state == "Ignored"
+    assert "never served" in world.status.action_outcomes[-1].message
+
+
+def test_what_is_on_its_way_out_is_not_undone_to() -> None:
+    world = serving(1)
+    for number in (2, 1):
+        world.move_alias(number)
+        world.wait(3600)
+    world.spec = spec({"setWeight": 10}, {"pause": {}})
+    world.move_alias(2)  # which has served before
+    world.settle()
+    world.act("Abort")
+    world.traffic = Traffic(in_sync=False)
+    world.step()
+    world.act("Undo", to="fleet-2")
+    world.step()
+    assert world.status.action_outcomes[-1].state == "Ignored"
+    assert world.weights == {"fleet-1": 100}
+
+
 def test_an_undone_revision_is_not_tried_again_until_the_selector_resolves_elsewhere() -> None:
     world = serving(1)
     world.move_alias(2)

@@ -122,7 +122,10 @@ class Histories(RuleBasedStateMachine):
             undoing = attempt_before is not None and attempt_before.undo
             baking = snapshot.status.baking_until is not None
             assert after == before or undoing or baking, "traffic changed while MLflow was away"
-        if attempt_before is not None and snapshot.status.phase == "RollingBack" and intent.status.attempt is not None:
+        applied = {result.uid for result in intent.results if result.state == "Applied"}
+        undone = any(action.uid in applied and action.kind == "Undo" for action in snapshot.actions)
+        rolls_back = attempt_before is not None and snapshot.status.phase == "RollingBack" and not undone
+        if rolls_back and attempt_before is not None and intent.status.attempt is not None:
             assert intent.status.attempt.id == attempt_before.id
             assert intent.status.attempt.weight <= attempt_before.weight, "what was aborted advanced"
 

@@ -7,6 +7,7 @@ True, InProgress; else Current. Source: sigs.k8s.io/cli-utils, pkg/kstatus.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -143,9 +144,18 @@ def test_a_freeze_window_that_cannot_be_followed_has_failed() -> None:
 def test_pods_that_went_away_are_in_progress() -> None:
     world = serving(1)
     world.ready = False
-    world.revisions = {}
+    world.revisions = {name: replace(revision, ready=False) for name, revision in world.revisions.items()}
     world.step()
     assert world.condition("Ready") == ("False", "StableNotReady")
+    assert seen(world) == "InProgress"
+
+
+def test_a_stable_revision_whose_record_somebody_deleted_is_in_progress_and_says_so() -> None:
+    world = serving(1)
+    world.revisions = {}
+    world.step()
+    assert world.condition("Ready") == ("Unknown", "RevisionDeleted")
+    assert world.condition("Degraded") == ("True", "RevisionDeleted")
     assert seen(world) == "InProgress"
 
 

@@ -50,9 +50,25 @@ def test_without_hosts_for_grpc_there_is_no_grpc_route() -> None:
 def test_a_header_sends_requests_of_both_kinds_to_the_candidate() -> None:
     found = routes(spec(), match=HeaderMatch(header="x-canary", value="yes"))
     for route in found.values():
-        matched, others = route["rules"]
+        others, matched = route["rules"]
         assert matched["matches"] == [{"headers": [{"type": "Exact", "name": "x-canary", "value": "yes"}]}]
         assert (shares(matched), shares(others)) == ({"fleet-2-predictor": 1}, {"fleet-1-predictor": 100})
+
+
+def test_where_a_step_asks_for_a_header_no_rule_comes_goes_or_moves_in_a_rollout() -> None:
+    """Gateways know what they balance by a rule's place: another rule there is another revision, for a moment."""
+    match, whole = HeaderMatch(header="x-canary", value="yes"), spec().dump()
+    whole["rollout"]["steps"] = [{"match": match.dump()}, {"setWeight": 10}]
+    wanted = ServedModelSpec.model_validate(whole)
+    before, during, after = routes(wanted), routes(wanted, match=match), routes(wanted, weight=10, shadow_percent=100)
+    for kind in ("HTTPRoute", "GRPCRoute"):
+        assert before[kind]["rules"][0] == during[kind]["rules"][0]
+        for found in (before, during, after):
+            assert ["matches" in rule for rule in found[kind]["rules"]] == [False, True]
+        for found in (before, after):
+            everybody, matched = found[kind]["rules"]
+            assert everybody == {name: value for name, value in matched.items() if name != "matches"}
+        assert not during[kind]["rules"][1]["filters"], "a mirror is not left behind"
 
 
 def test_only_http_requests_are_mirrored() -> None:
