@@ -20,7 +20,7 @@ from rich.console import Console
 
 from benchmarks import results
 from benchmarks.cores import choose_cores
-from benchmarks.figures import FITTING, GOALS, TRAINING, missed, verdict
+from benchmarks.figures import FITTING, GOALS, REGISTRY, TRAINING, missed, verdict
 from benchmarks.load import LoadError, build
 from benchmarks.measuring import Plan
 from benchmarks.page import number, page
@@ -117,7 +117,7 @@ def _write(figures: dict[str, float], notes: dict[str, str], ran: set[str]) -> N
 
 def _report(console: Console) -> None:
     everything = results.read(_RESULTS)
-    for figure in (*GOALS, *FITTING, *TRAINING):
+    for figure in (*GOALS, *FITTING, *TRAINING, *REGISTRY):
         if figure.name in everything and figure.goal is not None:
             said = verdict(figure, everything).replace("*", "")
             console.print(

@@ -101,6 +101,40 @@ TRAINING = (
     Figure("training_100k_s", "from the batch's 202 to its version being served, s"),
 )
 
+REGISTRY = (
+    Figure(
+        "registry_action_ratio_to_bare",
+        "an abort's or undo's creation to its HTTPRoute, against a controller that only writes it, medians",
+        Goal(4.0, at_most=True),
+    ),
+    Figure("registry_action_p50_ms", "the same, median, ms"),
+    Figure("registry_action_p99_ms", "the same, p99, ms", Goal(300, at_most=True)),
+    Figure("registry_bare_action_p50_ms", "the bare controller's median, ms"),
+    Figure("registry_bare_action_p99_ms", "the bare controller's p99, ms"),
+    Figure("registry_failover_kill_s", "the leader killed to an abort's HTTPRoute, s", Goal(20, at_most=True)),
+    Figure("registry_failover_stop_s", "the leader asked to stop to the same, s", Goal(3, at_most=True)),
+    Figure("registry_crowd", "ServedModels in the rows below"),
+    Figure("registry_bring_up_per_s", "brought from nothing to Healthy by this controller and KServe's, a second"),
+    Figure("registry_idle_writes", "writes while nothing happens for 150 s", Goal(0, at_most=True)),
+    Figure("registry_idle_lease_writes_per_min", "renewals of the Lease, which are not among them, a minute"),
+    Figure("registry_idle_calls_per_s", "requests to the API server meanwhile, a second"),
+    Figure("registry_idle_cpu_s_per_min", "processor time meanwhile, s a minute"),
+    Figure("registry_rss_10_mb", "resident memory with 10 ServedModels, MB"),
+    Figure("registry_rss_100_mb", "with 100"),
+    Figure("registry_rss_1000_mb", "with 1,000"),
+    Figure("registry_storm_s", "a fifth of all aliases moved at once to the last one's promotion, s"),
+    Figure("registry_storm_reconcile_p99_s", "one look meanwhile, p99, s", Goal(1, at_most=True)),
+    Figure("registry_storm_looks_per_rollout", "looks for each rollout"),
+    Figure("registry_storm_calls_per_rollout", "requests to the API server for each rollout"),
+    Figure("registry_storm_action_p50_ms", "an abort's creation to its HTTPRoute meanwhile, median, ms"),
+    Figure("registry_storm_action_p99_ms", "the same, p99, ms", Goal(300, at_most=True)),
+    Figure("registry_undo_burst_p50_ms", "a twentieth of all undone at once, median, ms"),
+    Figure("registry_undo_burst_p99_ms", "the same, p99, ms"),
+    Figure("registry_restart_first_look_s", "process start to the first look, s"),
+    Figure("registry_restart_all_looked_s", "process start until all have been looked at, s"),
+    Figure("registry_restart_writes", "writes of a controller that starts anew on what rests", Goal(0, at_most=True)),
+)
+
 
 @dataclass(frozen=True)
 class Server:
@@ -140,5 +174,5 @@ def verdict(figure: Figure, results: Mapping[str, float], why: Mapping[str, str]
 
 def missed(results: Mapping[str, float]) -> list[Figure]:
     """Return the figures whose goals are missed, in the page's order."""
-    figures = (*GOALS, *FITTING, *TRAINING)
+    figures = (*GOALS, *FITTING, *TRAINING, *REGISTRY)
     return [f for f in figures if f.goal and f.name in results and not f.goal.is_met(results[f.name])]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from benchmarks.figures import FITTING, GOALS, SERVERS, TRAINING, Figure, verdict
+from benchmarks.figures import FITTING, GOALS, REGISTRY, SERVERS, TRAINING, Figure, verdict
 from benchmarks.grpc_inference import is_by_cpu
 
 _MISSING = "-"
@@ -64,6 +64,18 @@ version.
 
 200 requests a second are due at fixed times on 16 connections, and a late start counts as latency. Training runs in
 a process of its own at the lowest priority; bodies above 256 KiB are read in another.
+
+## The registry's controller
+
+{_goals(REGISTRY, results)}
+
+A controller process with its own account, a real MLflow server, and the cluster of KUBECONFIG, which shares the
+machine (`benchmarks/registry/`). Latencies are seen from outside: from sending the RolloutAction until a watch brings
+the changed HTTPRoute, which is where a gateway hears of it; the command's own start is not in them. The bare controller
+(`benchmarks/registry/bare_controller.py`) watches RolloutActions and applies a route, and neither reads nor decides.
+How fast ServedModels come up is KServe's controller's pace. Aborts in a storm are of other ServedModels than those that
+move. Writes are those of the API server's audit log where there is one, by the controller's account; Events and Leases,
+which that log may leave out, are the controller's own count.
 
 Every figure of the run is in `benchmarks/results.json`.
 """

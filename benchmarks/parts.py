@@ -22,6 +22,7 @@ from benchmarks.load import LoadError
 from benchmarks.measuring import Plan
 from benchmarks.peers import PEERS, NotInstalled
 from benchmarks.processes import NotStarted
+from benchmarks.registry import part as registry
 
 _TRAINING_ROUNDS = 5
 
@@ -68,4 +69,5 @@ PARTS = (
     Part("fit", "fitting 1,000,000 rows, against scikit-learn", _fit),
     Part("trainer", "a trainer's memory at a window of 1,000,000 rows", _trainer),
     Part("training", "`/score` while a model is trained", _training),
+    Part("registry", "the registry's controller, 1,000 ServedModels on the cluster of KUBECONFIG", registry.run),
 )

@@ -56,7 +56,7 @@ class Trained:
 class _NoQueue(TrainingQueue):
     """Takes in what is not to be trained."""
 
-    def defer(self, connection: Connection, *, batch_id: str, model: str) -> None:
+    def defer(self, connection: Connection, *, batch_id: str, model: str, traceparent: str | None = None) -> None:
         """Do nothing."""
 
 
