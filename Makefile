@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.12 python3 python3.13 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help run test smoke check format bench fuzz soak durability chaos killpoints faults env-example lock images test-images kind-up test-cluster test-kind clean
+.PHONY: help run test smoke check format bench fuzz soak durability chaos killpoints faults env-example lock images test-images kind-up test-cluster objects-page test-kind clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1mmake %-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,7 +41,10 @@ kind-up: ## Start a kind cluster with KServe and a Gateway: eval "$(make kind-up
 test-cluster: $(VENV)/.dev ## Run the registry's controller against the API server of KUBECONFIG
 	@$(BIN)/python -m pytest tests/registry/cluster $(ARGS)
 
-test-kind: $(VENV)/.dev ## Run the predictor's image under KServe in the cluster of KUBECONFIG
+objects-page: $(VENV)/.dev ## Write docs/registry-objects.md anew, from a rollout on the API server of KUBECONFIG
+	@TELLTALE_TEST_WRITE_PAGES=1 $(BIN)/python -m pytest tests/registry/cluster/test_happy_path_objects.py
+
+test-kind: $(VENV)/.dev ## Run the images under KServe in the cluster of KUBECONFIG: predictor, rollouts
 	@$(BIN)/python -m pytest tests/cluster $(ARGS)
 
 smoke: $(VENV)/.standalone ## Start with `make run` from nothing, ask what the README asks, stop with two signals

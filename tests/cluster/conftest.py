@@ -73,14 +73,19 @@ def _missing() -> Iterator[tuple[str, str]]:
 @pytest.fixture(scope="session")
 def image(request: pytest.FixtureRequest, cluster: Cluster) -> str:
     """The predictor's image, where the cluster's nodes find it."""
-    given = os.environ.get("TELLTALE_PREDICTOR_IMAGE")
+    return on_nodes("predictor", request, cluster)
+
+
+def on_nodes(which: str, request: pytest.FixtureRequest, cluster: Cluster) -> str:
+    """Return the name of ``predictor`` or ``trainer``: the given one, or one that was just built and loaded."""
+    given = os.environ.get(f"TELLTALE_{which.upper()}_IMAGE")
     if given:
         return given
     client: Docker = request.getfixturevalue("docker")
-    name = built(client, "predictor")
+    name = built(client, which)
     context = cluster.kubectl("config", "current-context").strip()
     if not context.startswith("kind-") or shutil.which("kind") is None:
-        pytest.skip("only kind takes an image from Docker; push it and name it by TELLTALE_PREDICTOR_IMAGE")
+        pytest.skip(f"only kind takes an image from Docker; push it and name it by TELLTALE_{which.upper()}_IMAGE")
     load = ["kind", "load", "docker-image", name, f"--name={context.removeprefix('kind-')}"]
     done = subprocess.run(load, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr

@@ -310,3 +310,19 @@ def test_a_root_with_nothing_to_write_on_is_told_so(docker: Docker, trainer_imag
     with docker.container(trainer_image, *WRITABLE) as container:
         assert container.exit_code(within=30) == 1
         assert "/data is read-only: mount a volume there" in container.logs()
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (("python", "-m", "registry", "--help"), "TELLTALE_REQUIRE_ROUTE_ACCEPTANCE"),
+        (("kubectl-telltale", "--help"), "Usage: kubectl telltale"),
+    ],
+    ids=["controller", "plugin"],
+)
+def test_the_registrys_controller_and_kubectl_plugin_are_in_it(
+    docker: Docker, trainer_image: str, command: tuple[str, ...], says: str
+) -> None:
+    with docker.container(trainer_image, *HARDENED, command=command) as container:
+        assert container.exit_code(within=30) == 0
+        assert says in container.logs()
