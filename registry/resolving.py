@@ -248,8 +248,8 @@ class Resolver:
             moved = {
                 selector: None for selector, entry in self._entries.items() if _has_moved(selector, entry, aliases)
             }
-            aged = self._by_age()[:MOST_REVIEWS]
-        for selector in dict.fromkeys((*moved, *aged)):
+            aged = [selector for selector in self._by_age() if selector not in moved]
+        for selector in (*moved, *aged[:MOST_REVIEWS]):
             self._look_up(selector)
 
     def _by_age(self) -> list[ModelSelector]:
@@ -307,6 +307,8 @@ class Resolver:
 
 def _has_moved(selector: ModelSelector, entry: _Entry, aliases: Mapping[str, Mapping[str, str]]) -> bool:
     """Tell whether a selector means something else now, or may."""
+    if entry.answer is None and entry.asked is not None and not entry.asked.done():
+        return False  # a reconcile has had it asked, and is told
     if not isinstance(entry.answer, Found) or selector.tag is not None:
         return True
     return selector.alias is not None and aliases.get(selector.name, {}).get(selector.alias) != entry.answer.number

@@ -16,7 +16,7 @@ from registry.api.served_model import ModelSelector, PredictorSpec
 from registry.crds import MODEL_REVISION, crd
 from registry.errors import MlflowUnavailable, NotRegistered
 from registry.mlflow_registry import Registered, RunFacts
-from registry.resolving import REVIEW_SECONDS, Found, Resolver, look_up, target_of
+from registry.resolving import MOST_REVIEWS, REVIEW_SECONDS, Found, Resolver, look_up, target_of
 from registry.rollout.snapshot import NotFound, Target, Unknown
 from registry.work_queue import Key
 
@@ -258,6 +258,39 @@ def test_a_poll_asks_for_nothing_but_the_aliases_while_nothing_moves(world: Worl
     world.clock.now += REVIEW_SECONDS
     world.resolver.poll()
     assert "by_alias cars champion" in world.mlflow.calls, "now and then a version's tags are looked at again"
+
+
+def test_of_many_that_are_to_be_looked_at_again_what_moved_goes_first_and_only_some_of_the_others_follow(
+    world: World,
+) -> None:
+    world.number()
+    for number in range(3 * MOST_REVIEWS):
+        key, selector = Key("fleet", f"more{number}"), ModelSelector(name="cars", version="20260102000000")
+        world.resolver.answer(key, selector.model_copy(update={"name": f"more{number}"}), hurry=False)
+    world.mlflow.champion = "2"
+    world.clock.now += REVIEW_SECONDS
+    asked = []
+    for _ in range(3):
+        world.mlflow.calls.clear()
+        world.resolver.poll()
+        asked.append([call for call in world.mlflow.calls if call.startswith("by_")])
+    assert asked[0][0] == "by_alias cars champion"
+    assert [len(calls) for calls in asked] == [1 + MOST_REVIEWS, MOST_REVIEWS, MOST_REVIEWS]
+    assert len({call for calls in asked for call in calls}) == 1 + 3 * MOST_REVIEWS, (
+        "the oldest first, so that each has its turn"
+    )
+
+
+def test_what_a_reconcile_has_had_asked_is_not_asked_by_the_poll_as_well(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.mlflow.answers.clear()
+    world.resolver.answer(CARS, CHAMPION, hurry=True)
+    monkeypatch.setattr(world.mlflow, "aliases", lambda: {"cars": {"champion": "1"}})
+    world.resolver.poll()
+    world.mlflow.answers.set()
+    assert world.number() == "1"
+    assert world.mlflow.calls.count("by_alias cars champion") == 1
 
 
 def test_while_mlflow_does_not_answer_nothing_is_known_and_afterwards_it_is_again(world: World) -> None:

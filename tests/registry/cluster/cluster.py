@@ -101,7 +101,7 @@ class Cluster:
             "metadata": {"name": name, "namespace": self.namespace, **metadata},
             "spec": spec,
         }
-        if resource == ROLLOUT_ACTIONS:
+        if resource == ROLLOUT_ACTIONS and "requestedBy" in spec:
             return self._post(resource.path(self.namespace), manifest, _as(spec["requestedBy"]))
         return self.api.write(writing("create", resource, manifest))
 
