@@ -110,45 +110,44 @@ class Effects:
         may_go = gathered.snapshot.traffic.in_sync and not routes_changed
         for live in there.values():
             if live["kind"] != INFERENCE_SERVICES.kind:
-                self._delete(live)
+                postponed |= not self._delete(live)
                 routes_changed |= live["kind"] in _ROUTES
             elif not _is_needed(live, status):
-                if may_go and revision_of(live) not in named_revisions(gathered.live):
-                    self._delete(live)
-                else:
-                    postponed = True
+                is_named = revision_of(live) in named_revisions(gathered.live)
+                postponed |= not (may_go and not is_named and self._delete(live))
         return Served(routes_changed, postponed)
 
     def record(self, gathered: Gathered, spec: ServedModelSpec, status: ServedModelStatus) -> bool:
         """Write what became of revisions and actions, here and in MLflow, and let the oldest go.
 
-        Tell whether one of the oldest has to stay until MLflow has taken what became of it.
+        Tell whether all is done; one of the oldest may have to stay until MLflow has taken what became of it.
         """
         since = gathered.served_model["metadata"]["creationTimestamp"]
-        for action, result in action_statuses(gathered.actions, since, status):
+        done = [
             self._update(ROLLOUT_ACTIONS, action, result)
-        revisions = self._record_outcomes(gathered, status)
+            for action, result in action_statuses(gathered.actions, since, status)
+        ]
+        revisions, recorded = self._record_outcomes(gathered, status)
         noted = self._note(Key(gathered.owner.namespace, gathered.owner.name), revisions, status)
         surplus = surplus_revisions(revisions, status, spec.revision_history_limit)
         may_go = [old for old in surplus if self._write_back.has_taken(*_version(old), noted[_version(old)])]
-        for old in (*may_go, *surplus_actions(gathered.actions)):
-            self._delete(old)
-        return len(may_go) < len(surplus)
+        done += [self._delete(old) for old in (*may_go, *surplus_actions(gathered.actions))]
+        return recorded and all(done) and len(may_go) == len(surplus)
 
     def forget(self, uid: str) -> None:
         """Drop what is remembered of an object."""
         self._given.pop(uid, None)
 
-    def _record_outcomes(self, gathered: Gathered, status: ServedModelStatus) -> dict[str, Manifest]:
-        """Write what became of revisions; return them with that, whether it could be written or not."""
-        revisions = {}
+    def _record_outcomes(self, gathered: Gathered, status: ServedModelStatus) -> tuple[dict[str, Manifest], bool]:
+        """Write what became of revisions; return them with that, and whether all of it could be written."""
+        revisions, done = {}, True
         for name, revision in gathered.revisions.items():
             known = ModelRevisionStatus.model_validate(revision.get("status") or {})
             wanted = revision_status(name, known, status, self._clock())
             if wanted != known or "status" not in revision:
-                self._update(MODEL_REVISIONS, revision, wanted)
+                done &= self._update(MODEL_REVISIONS, revision, wanted)
             revisions[name] = revision | {"status": wanted.dump()}
-        return revisions
+        return revisions, done
 
     def _note(
         self, key: Key, revisions: Mapping[str, Manifest], status: ServedModelStatus
@@ -195,21 +194,29 @@ class Effects:
         if generation is not None:
             self._given[written["metadata"]["uid"]] = (wanted, generation)
 
-    def _update(self, resource: Resource, manifest: Manifest, status: ApiModel) -> None:
+    def _update(self, resource: Resource, manifest: Manifest, status: ApiModel) -> bool:
+        """Write a status; tell whether that is done. Where somebody was faster the next look sees what they wrote."""
         try:
             self.write_status(resource, manifest, status)
-        except (Conflict, NotThere):
-            return  # somebody wrote or deleted it; its event brings another look
+        except Conflict:
+            return False
+        except NotThere:
+            pass  # it is gone
+        return True
 
-    def _delete(self, live: Manifest) -> None:
+    def _delete(self, live: Manifest) -> bool:
+        """Delete an object; tell whether that is done. Another that has its name by now is for the next look."""
         if "deletionTimestamp" in live["metadata"]:
-            return  # it is on its way out
+            return True  # it is on its way out
         resource = resource_of(live)
         self.forget(live["metadata"]["uid"])
         try:
             self._write(deleting(resource, live))
-        except (Conflict, NotThere):
-            return  # it is gone, or another has its name by now
+        except Conflict:
+            return False
+        except NotThere:
+            pass  # it is gone
+        return True
 
 
 def _is_needed(inference_service: Manifest, status: ServedModelStatus) -> bool:

@@ -34,8 +34,8 @@ from registry.work_queue import Key
 # Envoy needs up to 0.13 s from a route's change to the last request by the old one.
 SETTLE = timedelta(seconds=0.2)
 _SOON = timedelta(seconds=1)
-# How soon to see whether MLflow has taken what a revision that goes leaves behind.
-_FOR_MLFLOW = timedelta(seconds=5)
+# How soon to see to what could not be recorded: mostly it waits until MLflow has taken what a revision leaves behind.
+_FOR_RECORDS = timedelta(seconds=5)
 # How soon to see whether a name that another has is free: no watch sees what is not ours.
 _FOR_NAMES = timedelta(seconds=5)
 
@@ -132,7 +132,7 @@ class Reconciler:
         if served.routes_changed:
             with self._lock:
                 self._routes_written[key] = self._clock()
-        unnoted = self._effects.record(gathered, spec, intent.status)
+        recorded = self._effects.record(gathered, spec, intent.status)
         self._tell(key, gathered, spec, intent)
         moments = [intent.look_again] if intent.look_again is not None else []
         if served.routes_changed:
@@ -144,8 +144,8 @@ class Reconciler:
         if gathered.taken:
             passing = all(one.passing for one in gathered.taken.values())
             moments.append(self._clock() + (_SOON if passing else _FOR_NAMES))
-        if unnoted:
-            moments.append(self._clock() + _FOR_MLFLOW)
+        if not recorded:
+            moments.append(self._clock() + _FOR_RECORDS)
         again = min(moments, default=None)
         seconds = None if again is None else max((again - self._clock()).total_seconds(), 0.0)
         return Looked(seconds, intent.status.phase)

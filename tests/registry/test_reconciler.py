@@ -123,6 +123,24 @@ def test_what_is_on_its_way_out_is_not_deleted_again() -> None:
     assert len(deletions(simulation)) == 1
 
 
+def test_a_deletion_that_somebody_was_faster_than_is_tried_again() -> None:
+    simulation, stage = serving(spec(HALF, keep=0))
+    assert simulation.replica is not None
+    write, refused = simulation.replica.api.write, []
+
+    def refusing_once(wanted: Write) -> Manifest:
+        if wanted.verb == "delete" and not refused:
+            refused.append(wanted)
+            raise Conflict("try again")
+        return write(wanted)
+
+    simulation.replica.reconciler._effects._write = refusing_once
+    stage.move_alias(2)
+    rest(simulation, "Healthy")
+    assert refused
+    assert len(simulation.cluster.revisions()) == 1
+
+
 def test_the_revision_that_served_last_is_kept_though_that_could_not_be_written_of_it() -> None:
     simulation, stage = serving(spec(HALF, keep=0, revisionHistoryLimit=1))
     for number in (2, 3):
