@@ -7,10 +7,13 @@ and a served object is never touched by kopf.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable
+from http import HTTPStatus
 from typing import Any
 
 import kopf
+from kopf._cogs.clients.errors import APIClientError  # kopf gives it no public name
 
 from registry.kubernetes.resources import (
     DEPLOYMENTS,
@@ -26,6 +29,8 @@ from registry.kubernetes.resources import (
 from registry.rollout.manifests import SERVED_MODEL_LABEL
 from registry.watches import Watches
 from registry.work_queue import Key
+
+_log = logging.getLogger(__name__)
 
 Enqueue = Callable[[Key, bool], None]
 """Told which ServedModel to look at, and whether somebody waits for it."""
@@ -134,12 +139,21 @@ async def watch(
 ) -> None:
     """Watch until ``stop``; ``ready`` is set once kopf runs, and ``watches`` hears which watches are open."""
     namespaces = tuple(namespaces)
-    await kopf.operator(
-        registry=handlers(enqueue, watches or Watches(WATCHED)),
-        settings=watch_settings(),
-        standalone=True,
-        clusterwide=not namespaces,
-        namespaces=namespaces,
-        stop_flag=stop,
-        ready_flag=ready,
-    )
+    while True:
+        try:
+            await kopf.operator(
+                registry=handlers(enqueue, watches or Watches(WATCHED)),
+                settings=watch_settings(),
+                standalone=True,
+                clusterwide=not namespaces,
+                namespaces=namespaces,
+                stop_flag=stop,
+                ready_flag=ready,
+            )
+        except APIClientError as error:
+            # A list that took so long that its next page is gone: kopf ends by that, and it is only to begin anew.
+            if error.status != HTTPStatus.GONE or stop.is_set():
+                raise
+            _log.warning("a list expired while it was read, and all are begun anew: %s", error)
+        else:
+            return

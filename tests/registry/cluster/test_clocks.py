@@ -84,6 +84,7 @@ def test_a_deadline_comes_early_or_in_its_own_time_and_what_served_serves_on(jum
         driven.clock.jump(121)
     rejected = driven.rest("Rejected")["rejectedRevisions"]
     assert [one["reason"] for one in rejected] == ["DeadlineExceeded"]
+    assert "a pod finds no node" in rejected[0]["message"]
     assert cluster.weights() == {first: 100}
 
 

@@ -4,8 +4,6 @@ import re
 import time
 from collections.abc import Callable
 
-import pytest
-
 from registry.kubernetes.resources import (
     GRPC_ROUTES,
     HTTP_ROUTES,
@@ -103,16 +101,15 @@ def holder(cluster: Cluster) -> str:
     return "" if lease is None else str(lease["spec"]["holderIdentity"])
 
 
-@pytest.mark.parametrize("phase", ["Progressing", "Baking"])
-def test_a_controller_killed_in_any_phase_ends_as_if_it_had_not_been(
-    phase: str, cluster: Cluster, versions: Versions, model: str, serve: Serve, start_controller: Start
+def test_a_controller_that_is_killed_in_a_rollout_ends_as_if_it_had_not_been(
+    cluster: Cluster, versions: Versions, model: str, serve: Serve, start_controller: Start
 ) -> None:
     versions.alias(model, versions.register(model, "20260101000000"))
     controller = start_controller(TELLTALE_LEADER_ELECTION="false")
     serve()
     first = cluster.wait_for_phase("Healthy")["stableRevision"]
     versions.alias(model, versions.register(model, "20260102000000"))
-    wait_for(lambda: cluster.status()["phase"] == phase, phase, 30)
+    cluster.wait_for_phase("Progressing")
     controller.kill()
     controller.start()
     wait_for(lambda: cluster.status()["phase"] == "Healthy", "the end of the rollout", 60)
