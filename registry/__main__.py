@@ -64,19 +64,17 @@ async def _run(settings: RegistrySettings) -> int:
 
     spans = pipeline_for("telltale-registry", os.environ)
     controller, stop, watches = build(settings, spans=spans), Event(), Watches(WATCHED)
-    signalled, opened, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    signalled, begun, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
     health = controller.health(watches.ailment)
     threads = controller.start(stop)
     health.start()
     _log.info("health and metrics at http://%s:%d", settings.health_host, health.port)
-    watching = asyncio.create_task(watch(controller.workers.enqueue, settings.namespaces, ended, opened, watches))
+    watching = asyncio.create_task(watch(controller.workers.enqueue, settings.namespaces, ended, begun, watches))
+    listening = asyncio.create_task(_take_signals(begun, signalled))
     try:
-        await asyncio.wait({watching, asyncio.create_task(opened.wait())}, return_when=asyncio.FIRST_COMPLETED)
-        # kopf has taken the signals for itself, and it takes its time: the lease is to be let go of first.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, signalled.set)
         await asyncio.wait({watching, asyncio.create_task(signalled.wait())}, return_when=asyncio.FIRST_COMPLETED)
     finally:
+        listening.cancel()
         stop.set()
         controller.hurry()
         await asyncio.to_thread(_join, threads)
@@ -90,6 +88,18 @@ async def _run(settings: RegistrySettings) -> int:
             spans.stop(_LAST_SPANS_SECONDS)
     _log.info("stopped")
     return 0
+
+
+async def _take_signals(begun: asyncio.Event, signalled: asyncio.Event) -> None:
+    """Hear SIGTERM and SIGINT, from each time that kopf has begun.
+
+    It takes them for itself then, and it takes its time to end: the lease is to be let go of first.
+    """
+    while True:
+        await begun.wait()
+        begun.clear()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, signalled.set)
 
 
 def _join(threads: list[Thread]) -> None:

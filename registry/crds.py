@@ -69,7 +69,7 @@ SERVED_MODEL = Kind(
         ("Stable", ".status.stableRevision", "string", 0),
         ("Candidate", ".status.candidateRevision", "string", 0),
         ("Weight", ".status.attempt.weight", "integer", 0),
-        ("Step", ".status.attempt.step", "integer", 0),
+        ("Steps-Done", ".status.attempt.step", "integer", 0),
         ("Ready", '.status.conditions[?(@.type=="Ready")].status', "string", 0),
         ("Model", ".spec.model.name", "string", 1),
         ("Version", ".status.resolved.version", "string", 1),

@@ -86,7 +86,13 @@ class Effects:
             return
 
     def write_status(self, resource: Resource, manifest: Manifest, status: ApiModel) -> Manifest:
-        """Write an object's status; Conflict if anybody wrote the object since it was read."""
+        """Write an object's status.
+
+        Raises:
+            Conflict: somebody wrote the object since it was read.
+            NotThere: somebody deleted it.
+
+        """
         return self._write(writing("replaceStatus", resource, manifest | {"status": status.dump()}))
 
     def serve(
@@ -105,8 +111,8 @@ class Effects:
                 continue
             try:
                 routes_changed |= self._give(wanted, live) and wanted["kind"] in _ROUTES
-            except AlreadyThere:
-                postponed = True  # the next look finds out whose it is
+            except (AlreadyThere, NotThere):
+                postponed = True  # the next look finds out whose it is, or makes what somebody deleted just now
         may_go = gathered.snapshot.traffic.in_sync and not routes_changed
         for live in there.values():
             if live["kind"] != INFERENCE_SERVICES.kind:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from registry.api.served_model import ServedModelSpec
 from registry.api.status import ServedModelStatus
 from registry.effects import Effects
+from registry.errors import NotThere
 from registry.events import Recorder
 from registry.gather import Gathered, Gatherer
 from registry.kubernetes.resources import SERVED_MODELS, Manifest
@@ -122,7 +123,11 @@ class Reconciler:
             revisions[create.revision] = create.spec
         changed = intent.status != snapshot.status or "status" not in gathered.served_model
         if changed:
-            self._effects.write_status(SERVED_MODELS, gathered.served_model, intent.status)
+            try:
+                self._effects.write_status(SERVED_MODELS, gathered.served_model, intent.status)
+            except NotThere:
+                self._forget(key)  # somebody deleted it while we looked
+                return Looked(None, None)
         try:
             served = self._effects.serve(gathered, spec, intent.status, revisions)
         finally:

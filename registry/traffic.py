@@ -59,16 +59,22 @@ def _not_accepted(route: Manifest, *, needs_acceptance: bool) -> str | None:
     wanted = [_parent(reference) for reference in route["spec"]["parentRefs"]]
     mine = [parent for parent in parents if _parent(parent.get("parentRef", {})) in wanted]
     if not mine:
-        return "no gateway has taken the route" if needs_acceptance else None
+        return f"{_named(route)} has not taken the route" if needs_acceptance else None
     for parent in mine:
         conditions = {condition["type"]: condition for condition in parent.get("conditions") or ()}
         for kind in ("Accepted", "ResolvedRefs"):
             condition = conditions.get(kind)
             if condition is None or condition.get("observedGeneration") != route["metadata"]["generation"]:
-                return "the gateway has not followed yet"
+                return f"{_named(route)} has not followed yet"
             if condition["status"] != "True":
-                return f"the gateway does not take the route: {condition.get('message') or condition.get('reason')}"
+                return f"{_named(route)} does not take the route: {condition.get('message') or condition.get('reason')}"
     return None
+
+
+def _named(route: Manifest) -> str:
+    """Return a route's Gateway as people write it: a route of ours has one."""
+    name, namespace = _parent(route["spec"]["parentRefs"][0])
+    return f"the Gateway {namespace}/{name}"
 
 
 def _parent(reference: Manifest) -> tuple[str | None, str | None]:

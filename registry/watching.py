@@ -124,7 +124,8 @@ def watch_settings() -> kopf.OperatorSettings:
     settings.watching.chunk_size = 500
     settings.networking.request_timeout = 10
     settings.networking.error_backoffs = (0.5, 1, 2, 4)
-    settings.process.ultimate_exiting_timeout = 10
+    # Else kopf kills this process so long after it ended by itself, though it was begun anew since.
+    settings.process.ultimate_exiting_timeout = None
     for resource in _OWNED:
         settings.watching.label_selectors[resource.group, resource.version, resource.plural] = SERVED_MODEL_LABEL
     return settings
@@ -137,7 +138,7 @@ async def watch(
     ready: asyncio.Event,
     watches: Watches | None = None,
 ) -> None:
-    """Watch until ``stop``; ``ready`` is set once kopf runs, and ``watches`` hears which watches are open."""
+    """Watch until ``stop``; ``ready`` is set each time that kopf begins, and ``watches`` hears which are open."""
     namespaces = tuple(namespaces)
     while True:
         try:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Condition, Event, Thread
 
 import httpx2 as httpx
@@ -15,6 +16,7 @@ from benchmarks.processes import NotStarted
 from registry.kubernetes.resources import HTTP_ROUTES, Manifest
 
 Weights = dict[str, int]
+_WAIT_SECONDS = 10.0
 
 
 def weights_of(route: Manifest) -> Weights:
@@ -39,18 +41,35 @@ class TrafficWatch:
         self._client, self._path = client, HTTP_ROUTES.path(namespace)
         self._heard: dict[str, list[tuple[float, Weights]]] = defaultdict(list)
         self._news = Condition()
-        self._is_open, self._over = False, Event()
+        self._socket: socket.socket | None = None
+        self._over = Event()
 
     @contextmanager
     def listening(self) -> Iterator[TrafficWatch]:
-        """Watch meanwhile."""
-        Thread(target=self._run, name="traffic-watch", daemon=True).start()
+        """Watch meanwhile.
+
+        Raises:
+            NotStarted: the watch was not open, or did not end, within 10 s.
+
+        """
+        thread = Thread(target=self._run, name="traffic-watch", daemon=True)
+        thread.start()
         with self._news:
-            self._news.wait_for(lambda: self._is_open, 10)
+            self._news.wait_for(lambda: self._socket is not None, _WAIT_SECONDS)
+            opened = self._socket
+        if opened is None:
+            raise NotStarted(f"the watch of {self._path} was not open within {_WAIT_SECONDS:g} s")
         try:
             yield self
         finally:
             self._over.set()
+            # It waits in a read. Were the client closed below it, it would go on to read from whatever connection gets
+            # the number of that file next, and break it.
+            with suppress(OSError):  # the server ended the watch a moment ago
+                opened.shutdown(socket.SHUT_RDWR)
+            thread.join(_WAIT_SECONDS)
+            if thread.is_alive():
+                raise NotStarted(f"the watch of {self._path} did not end within {_WAIT_SECONDS:g} s")
 
     def weights(self, name: str) -> Weights:
         """Return the newest weights of a route; none where there is none."""
@@ -79,14 +98,16 @@ class TrafficWatch:
     def _run(self) -> None:
         while not self._over.is_set():
             parameters = {"watch": "true", "timeoutSeconds": "600"}
-            with self._client.stream("GET", self._path, params=parameters, timeout=None) as answer:
-                with self._news:
-                    self._is_open = True
-                    self._news.notify_all()
-                for line in answer.iter_lines():
-                    self._hear(time.perf_counter(), json.loads(line))
-                    if self._over.is_set():
-                        return
+            try:
+                with self._client.stream("GET", self._path, params=parameters, timeout=None) as answer:
+                    with self._news:
+                        self._socket = answer.extensions["network_stream"].get_extra_info("socket")
+                        self._news.notify_all()
+                    for line in answer.iter_lines():
+                        self._hear(time.perf_counter(), json.loads(line))
+            except httpx.HTTPError:
+                if not self._over.is_set():
+                    raise
 
     def _hear(self, now: float, event: Manifest) -> None:
         if event["type"] not in ("ADDED", "MODIFIED"):

@@ -86,7 +86,8 @@ def _verdict(served_model: Manifest) -> tuple[bool, str]:
     resolved, stable = status.get("resolved") or {}, status.get("stableRevision")
     target = resolved.get("revision")
     if target is None:
-        return False, f"nothing is resolved yet: {status.get('message') or 'the controller has not looked'}"
+        said = str(status.get("message") or "the controller has not looked")
+        return False, said if said.startswith("nothing is resolved yet") else f"nothing is resolved yet: {said}"
     if not is_up_to_date(served_model):
         return False, f"the controller has not looked at the newest spec; before, it meant {target}"
     if status.get("candidateRevision") and status.get("attempt"):

@@ -71,7 +71,8 @@ def _take_resolution(draft: Draft) -> None:
 def _finish_way_back(draft: Draft) -> None:
     """Wait until no request goes to what was rejected, then let go of it."""
     if not draft.snapshot.traffic.in_sync:
-        draft.phase("RollingBack", f"{draft.status.message.partition(';')[0]}; the gateway has not followed yet")
+        waits = draft.snapshot.traffic.message or "the gateway has not followed yet"
+        draft.phase("RollingBack", f"{draft.status.message.partition(';')[0]}; {waits}")
         draft.look_again_in(1)
         return
     draft.set(candidate_revision=None, attempt=None)
@@ -206,7 +207,9 @@ def _rest(draft: Draft) -> None:
     elif status.stable_revision is not None:
         draft.phase("Healthy", f"{status.stable_revision} serves")
     else:
-        draft.phase("Pending", status.message or "nothing is resolved yet")
+        target = draft.snapshot.resolution
+        why = target.message if isinstance(target, Unknown) else status.message
+        draft.phase("Pending", why or "nothing is resolved yet")
 
 
 def needs_online_gates(snapshot: Snapshot) -> bool:

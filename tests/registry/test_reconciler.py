@@ -9,7 +9,7 @@ from faults.stage import SimulatedStage
 from killpoints.scenario import Manifest
 from killpoints.scenarios import HALF, HUGE, spec
 from registry.errors import Conflict
-from registry.kubernetes.resources import HTTP_ROUTES, INFERENCE_SERVICES, MODEL_REVISIONS, SERVED_MODELS
+from registry.kubernetes.resources import HTTP_ROUTES, INFERENCE_SERVICES, MODEL_REVISIONS, SERVED_MODELS, Resource
 from registry.kubernetes.writes import Write
 
 SHADOW = {"shadow": {"percent": 50, "durationSeconds": 600}}
@@ -159,3 +159,39 @@ def test_the_revision_that_served_last_is_kept_though_that_could_not_be_written_
     rest(simulation, "Healthy")
     kept = {one["spec"]["mlflowVersion"] for one in simulation.api.list(MODEL_REVISIONS)}
     assert kept == {"3", "4"}
+
+
+def deleting_before(simulation: Simulation, verb: str, resource: Resource) -> list[Write]:
+    """Let somebody delete an object just before it is written so for the next time; return whether that was done."""
+    assert simulation.replica is not None
+    write, met = simulation.replica.api.write, list[Write]()
+
+    def deleted(wanted: Write) -> Manifest:
+        if (wanted.verb, wanted.resource) == (verb, resource) and not met:
+            met.append(wanted)
+            simulation.api.delete((resource, KEY.namespace, wanted.name))
+        return write(wanted)
+
+    simulation.replica.reconciler._effects._write = deleted
+    return met
+
+
+def test_a_route_that_somebody_deletes_while_it_is_being_mended_is_made_again() -> None:
+    simulation, _ = serving(spec(HALF))
+    met = deleting_before(simulation, "replace", HTTP_ROUTES)
+    simulation.api.patch(HTTP_ROUTES, KEY.namespace, KEY.name, {"useDefaultGateways": "All"}, "kubectl-edit")
+    simulation.look_in(0.0)
+    rest(simulation, "Healthy")
+    assert met
+    assert simulation.wrong == []
+    assert simulation.api.get(HTTP_ROUTES, KEY.namespace, KEY.name) is not None
+
+
+def test_a_served_model_that_is_deleted_before_its_status_is_written_is_let_go_of() -> None:
+    simulation, stage = serving(spec(HALF))
+    met = deleting_before(simulation, "replaceStatus", SERVED_MODELS)
+    stage.move_alias(2)
+    simulation.run(60)
+    assert met
+    assert simulation.wrong == []
+    assert list(simulation.api.list(INFERENCE_SERVICES)) == []

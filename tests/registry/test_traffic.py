@@ -48,7 +48,7 @@ def test_a_route_is_followed_when_its_gateway_took_this_generation(route: dict[s
 def test_a_gateway_that_says_nothing_is_believed_only_where_that_is_set() -> None:
     assert following([ROUTE], [live()], settled=True, needs_acceptance=False).in_sync
     found = following([ROUTE], [live()], settled=True, needs_acceptance=True)
-    assert found.message == "the HTTPRoute: no gateway has taken the route"
+    assert found.message == "the HTTPRoute: the Gateway gateway/telltale has not taken the route"
 
 
 def test_what_another_gateway_says_does_not_count() -> None:

@@ -8,18 +8,18 @@ from functools import partial
 from typing import Any, TypeVar
 
 from registry.crds import KINDS, crd
-from registry.errors import AlreadyThere, NotThere
+from registry.errors import AlreadyThere, KubernetesUnavailable, NotThere
 from registry.kubernetes.api import KubernetesApi, connect
 from registry.kubernetes.resources import (
     HTTP_ROUTES,
     INFERENCE_SERVICES,
-    MODEL_REVISIONS,
     ROLLOUT_ACTIONS,
     SERVED_MODELS,
     Manifest,
     Resource,
 )
 from registry.kubernetes.writes import Write, writing
+from registry.watching import WATCHED
 
 CRDS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition")
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace")
@@ -62,13 +62,13 @@ class Cluster:
                 self.post(CRDS.path(), crd(kind))
             except AlreadyThere:
                 continue
-        for resource in (SERVED_MODELS, MODEL_REVISIONS, ROLLOUT_ACTIONS):
+        for resource in WATCHED:
             wait_for(partial(self._is_served, resource), f"{resource.kind}'s API")
 
     def _is_served(self, resource: Resource) -> bool:
         try:
             list(self.api.list(resource))
-        except NotThere:
+        except (NotThere, KubernetesUnavailable):  # the latter: 429, since a kind's storage is made at its first use
             return False
         return True
 

@@ -92,15 +92,16 @@ def with_gateway(driven: Hand, phase: str) -> Manifest:
 
 def test_a_first_revision_without_a_gateway_waits_is_rejected_and_comes_with_a_retry(driven: Hand) -> None:
     driven.create(deadline=30)
-    driven.look_until(lambda: "no gateway has taken the route" in driven.cluster.status().get("message", ""), "a word")
+    said = "the Gateway gateway/telltale has not taken the route"
+    driven.look_until(lambda: said in driven.cluster.status().get("message", ""), "a word")
     status, reason, message = driven.conditions()["TrafficInSync"]
     assert (status, reason) == ("False", "OutOfSync")
-    assert message == "the HTTPRoute: no gateway has taken the route"
+    assert message == f"the HTTPRoute: {said}"
     assert driven.conditions()["Ready"][:2] == ("False", "NothingServes")
     driven.clock.jump(31)
     rejection = driven.rest("Rejected")["rejectedRevisions"][0]
     assert rejection["reason"] == "DeadlineExceeded"
-    assert "no gateway has taken the route" in rejection["message"]
+    assert said in rejection["message"]
     driven.cluster.act("Retry")
     assert with_gateway(driven, "Healthy")["stableRevision"] == rejection["revision"]
 
@@ -114,7 +115,7 @@ def test_a_gateway_that_goes_away_in_a_rollout_holds_it_and_the_way_back_is_writ
     driven.look_for(1.0)
     status = driven.cluster.status()
     assert status["phase"] == "Progressing"
-    assert "the gateway has not followed yet" in status["message"]
+    assert "the Gateway gateway/telltale has not followed yet" in status["message"]
     driven.cluster.act("Abort")
     driven.look_until(lambda: driven.cluster.weights() == {first: 100}, "the way back")
     driven.look_for(1.0)
