@@ -69,5 +69,10 @@ PARTS = (
     Part("fit", "fitting 1,000,000 rows, against scikit-learn", _fit),
     Part("trainer", "a trainer's memory at a window of 1,000,000 rows", _trainer),
     Part("training", "`/score` while a model is trained", _training),
-    Part("registry", "the registry's controller, 1,000 ServedModels on the cluster of KUBECONFIG", registry.run),
+    Part(
+        "registry",
+        "an action to its HTTPRoute and fail-over, on the cluster of KUBECONFIG",
+        registry.actions_and_failover,
+    ),
+    Part("crowd", "1,000 ServedModels on the cluster of KUBECONFIG", registry.many),
 )

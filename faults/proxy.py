@@ -107,6 +107,11 @@ class Proxy:
     async def _stop(self) -> None:
         await self._runner.cleanup()
         await self._client.aclose()
+        # Requests whose client is gone are still being answered.
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         weather = self.weather.get(_namespace(request.path))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -99,10 +100,11 @@ def test_the_bare_controller_changes_the_weights_and_nothing_else() -> None:
     assert weights_of(turned(once)) == weights_of(route)
 
 
+@pytest.mark.parametrize("run", [part.actions_and_failover, part.many])
 def test_without_a_cluster_nothing_is_measured_and_it_is_said_why(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Callable[[Plan], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("KUBECONFIG", raising=False)
     plan = Plan(make_subject(tmp_path), choose_cores(), tmp_path, 1, 1.0, lambda _: None)
     with pytest.raises(NotStarted, match="set KUBECONFIG"):
-        part.run(plan)
+        run(plan)

@@ -1,4 +1,4 @@
-"""A sample of what `make bench ARGS="--only registry"` does with a thousand ServedModels."""
+"""A sample of what `make bench ARGS="--only crowd"` does with a thousand ServedModels."""
 
 from __future__ import annotations
 
