@@ -6,7 +6,6 @@ MLflow's numbers stay in here; the rest of Telltale knows a version by its id, w
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from contract.names import CHAMPION_ALIAS, TAG_DIGEST, TAG_GATE, TAG_GATE_REASON, TAG_VERSION
+from contract.redaction import without_credentials
 from registry.errors import MlflowForbidden, MlflowUnavailable, NotRegistered
 
 # How MLflow's client calls a server: it reads these variables, and whoever composes a process sets them where they are
@@ -180,8 +180,6 @@ def _feature_names(run: Run) -> tuple[str, ...]:
     return ()
 
 
-# MLflow repeats the tracking URI with the password in it, and what is raised here is seen by whoever may see a status.
-_CREDENTIALS = re.compile(r"//[^/\s@]+@")
 _MISSING = (ErrorCode.Name(RESOURCE_DOES_NOT_EXIST),)
 # An alias that does not exist is an invalid parameter to MLflow.
 _NO_ALIAS = (*_MISSING, ErrorCode.Name(INVALID_PARAMETER_VALUE))
@@ -193,7 +191,8 @@ def _mlflow_errors(missing: tuple[str, ...] = _MISSING) -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        said = _CREDENTIALS.sub("//", str(error.message))
+        # MLflow repeats the tracking URI, and what is raised here is seen by whoever may see a status.
+        said = without_credentials(str(error.message))
         if error.error_code in missing:
             raise NotRegistered(f"MLflow: {said}") from error
         if what_to_do := _WHAT_TO_DO.get(str(error.error_code)):

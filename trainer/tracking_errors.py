@@ -14,6 +14,7 @@ from requests.exceptions import HTTPError
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from contract.redaction import without_credentials
 from trainer.errors import TrackingForbidden, TrackingRefused, TrackingUnavailable
 
 _PASSING = ("TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED")
@@ -43,15 +44,15 @@ def mlflow_errors() -> Iterator[None]:
         if status := _STATUS.get(str(error.error_code)):
             raise TrackingForbidden(f"MLflow: {_WHAT_TO_DO[status]}") from error
         kind = TrackingUnavailable if may_pass(error) else TrackingRefused
-        raise kind(f"MLflow: {error.error_code}: {error.message}") from error
+        raise kind(f"MLflow: {error.error_code}: {without_credentials(str(error.message))}") from error
     except HTTPError as error:  # of artefacts, which go past MLflow's own errors
         status = 0 if error.response is None else error.response.status_code
         if status in _WHAT_TO_DO:
             raise TrackingForbidden(f"MLflow: {_WHAT_TO_DO[status]}") from error
         kind = TrackingRefused if 400 <= status < 500 else TrackingUnavailable
-        raise kind(f"MLflow's artefacts: {error}") from error
+        raise kind(f"MLflow's artefacts: {without_credentials(str(error))}") from error
     except (SQLAlchemyError, OSError) as error:
-        raise TrackingUnavailable(f"MLflow's store: {error}") from error
+        raise TrackingUnavailable(f"MLflow's store: {without_credentials(str(error))}") from error
 
 
 def may_pass(error: MlflowException) -> bool:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException, RestException
 from mlflow.protos.databricks_pb2 import (
     BAD_REQUEST,
@@ -17,7 +18,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from tests.trainer.conftest import MLFLOW_WARNINGS
 from trainer.errors import TrackingForbidden, TrackingRefused, TrackingUnavailable
 from trainer.tracking import Tracking
-from trainer.tracking_errors import may_pass
+from trainer.tracking_errors import may_pass, mlflow_errors
 
 pytestmark = MLFLOW_WARNINGS
 
@@ -79,3 +80,12 @@ def test_every_error_of_mlflow_becomes_one_of_ours(tracking: Tracking, monkeypat
         with pytest.raises(expected) as caught:
             tracking.forget_attempts("default", "batch")
         assert caught.value.__cause__ is raised
+
+
+def test_a_password_in_the_tracking_uri_is_in_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    uri = "http://trainer:s3cret@127.0.0.1:1"
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    with pytest.raises(TrackingUnavailable, match=r"http://127\.0\.0\.1:1/") as caught, mlflow_errors():
+        client.get_model_version_by_alias("cars", "champion")
+    assert "s3cret" not in str(caught.value)
