@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from registry.api.group import API_VERSION, SERVED_MODEL_LABEL
-from registry.errors import KubernetesForbidden, KubernetesUnavailable, NotThere, Refused
+from registry.errors import KubernetesError, KubernetesForbidden, KubernetesUnavailable, NotThere, Refused
 from registry.kubernetes.resources import MODEL_REVISIONS, ROLLOUT_ACTIONS, SERVED_MODELS, Manifest
 from registry.plugin import problems
 from registry.plugin.cluster import Change, Cluster, Expired, KindMissing
-from registry.plugin.errors import PluginError
+from registry.plugin.errors import PluginError, Unwatched
 
 _RETRY_SECONDS = 0.5
 
@@ -41,27 +41,33 @@ class Wish:
 
 def ask_for(cluster: Cluster, wish: Wish) -> Manifest:
     """Create the RolloutAction; PluginError says why it cannot be."""
-    served_model(cluster, wish.namespace, wish.model, must_see=False)
+    owner = served_model(cluster, wish.namespace, wish.model, must_see=False)
     user = cluster.user()
-    manifest = rollout_action(wish, user, secrets.token_hex(4))
+    manifest = rollout_action(wish, user, secrets.token_hex(4), owner)
     try:
         return cluster.act(manifest)
     except (KubernetesForbidden, Refused) as error:
         raise PluginError(_why_not(cluster, wish, user, error)) from error
 
 
-def rollout_action(wish: Wish, user: str, mark: str) -> Manifest:
-    """Return the RolloutAction of a wish; ``mark`` makes its name its own."""
+def rollout_action(wish: Wish, user: str, mark: str, owner: Manifest | None = None) -> Manifest:
+    """Return the RolloutAction of a wish; ``mark`` makes its name its own.
+
+    It goes with its ServedModel, the ``owner``, where that may be read.
+    """
     spec: dict[str, Any] = {"servedModel": wish.model, "action": wish.action, "requestedBy": user}
     if wish.reason:
         spec["reason"] = wish.reason
     if wish.to_revision is not None:
         spec["toRevision"] = wish.to_revision
-    metadata = {
+    metadata: dict[str, Any] = {
         "name": f"{wish.model}-{wish.action.lower()}-{mark}",
         "namespace": wish.namespace,
         "labels": {SERVED_MODEL_LABEL: wish.model},
     }
+    if owner:
+        kind, uid = SERVED_MODELS.kind, owner["metadata"]["uid"]
+        metadata["ownerReferences"] = [{"apiVersion": API_VERSION, "kind": kind, "name": wish.model, "uid": uid}]
     return {"apiVersion": API_VERSION, "kind": ROLLOUT_ACTIONS.kind, "metadata": metadata, "spec": spec}
 
 
@@ -84,12 +90,17 @@ def result_of(
 ) -> str:
     """Return what became of an action once a controller has settled it: its state; "Pending" after ``seconds``.
 
-    The manifest given is brought up to date. An API server that goes away meanwhile is waited for.
+    The manifest given is brought up to date. An API server that goes away meanwhile is waited for; Unwatched is raised
+    where the user may not see what becomes of it.
     """
     metadata, deadline = action["metadata"], clock() + seconds
-    name, version = {"fieldSelector": f"metadata.name={metadata['name']}"}, metadata["resourceVersion"]
+    name, version = {"fieldSelector": f"metadata.name={metadata['name']}"}, str(metadata["resourceVersion"])
     while state(action) == "Pending" and clock() < deadline:
         try:
+            if not version:
+                action.update(cluster.get(ROLLOUT_ACTIONS, metadata["namespace"], metadata["name"]))
+                version = str(action["metadata"]["resourceVersion"])
+                continue
             seconds = max(0.1, deadline - clock())
             with closing(cluster.watch(ROLLOUT_ACTIONS, metadata["namespace"], version, name, seconds)) as changes:
                 for change in changes:
@@ -97,13 +108,12 @@ def result_of(
                     if state(action) != "Pending":
                         break
         except Expired:
-            action.update(cluster.get(ROLLOUT_ACTIONS, metadata["namespace"], metadata["name"]))
-            version = action["metadata"]["resourceVersion"]
+            version = ""
         except KubernetesUnavailable:
             pause(_RETRY_SECONDS)
         except KubernetesForbidden as error:
             said = f"{metadata['name']} is asked for, but you may not watch what comes of it: {error}"
-            raise PluginError(said) from error
+            raise Unwatched(said) from error
     return state(action)
 
 
@@ -119,6 +129,15 @@ def _taken(action: Manifest, change: Change) -> str:
 def state(action: Manifest) -> str:
     """Return Pending, Applied or Ignored."""
     return str((action.get("status") or {}).get("state") or "Pending")
+
+
+def phase_of(cluster: Cluster, namespace: str, name: str) -> str:
+    """Return a ServedModel's phase; empty where it cannot be had."""
+    try:
+        found = cluster.get(SERVED_MODELS, namespace, name)
+    except KubernetesError:
+        return ""
+    return str((found.get("status") or {}).get("phase") or "")
 
 
 def served_model(cluster: Cluster, namespace: str, name: str, *, must_see: bool = True) -> Manifest:

@@ -1,6 +1,7 @@
 """`kubectl telltale`: the command line. What it needs is imported when it is needed: an abort must start at once.
 
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the controller ignored the action, 4 no outcome in time.
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the controller ignored the action, 4 no outcome in time, or
+none that could be seen.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 import click
 
 from registry.errors import KubernetesForbidden, Refused, RegistryError
-from registry.plugin.options import access, complete_names, complete_revisions, connection_options
+from registry.plugin.options import access, complete_names, complete_revisions, connection_options, object_name
 
 IGNORED, TIMED_OUT = 3, 4
 _CODES = {"Applied": 0, "Ignored": IGNORED, "Pending": TIMED_OUT}
@@ -56,18 +57,18 @@ def cli() -> None:
     """
 
 
-_name = click.argument("name", shell_complete=complete_names)
+_name = click.argument("name", callback=object_name, shell_complete=complete_names)
 _format = click.option("-o", "--output", type=click.Choice(["json", "yaml"]), help="For programs.")
 
 
 @cli.command(short_help="Show traffic, steps, gates and problems.")
-@click.argument("name", required=False, shell_complete=complete_names)
+@click.argument("name", required=False, callback=object_name, shell_complete=complete_names)
 @click.option("-w", "--watch", is_flag=True, help="Stay, and show every change.")
 @click.option(
     "--until",
     type=click.Choice(["done", "healthy"]),
     help="Stay until everything goes to the new revision (done), or until it has been watched, too (healthy). "
-    "Ends with 1 if it is rejected.",
+    "Ends with 1 if it is rejected, or cannot come.",
 )
 @click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="With --until: give up with 4.")
 @click.option("-A", "--all-namespaces", is_flag=True, help="Without NAME: all namespaces.")
@@ -136,13 +137,18 @@ def _act(
 ) -> None:
     """Create an action, wait for what comes of it, and end with its exit code."""
     from registry.plugin.acting import Wish, ask_for, result_of, revision_called  # noqa: PLC0415
+    from registry.plugin.errors import Unwatched  # noqa: PLC0415
 
     found = access(context)
     if to_revision is not None:
         to_revision = revision_called(found.cluster, found.namespace, name, to_revision)
     wish = Wish(found.namespace, name, action, reason, to_revision)
     created = ask_for(found.cluster, wish)
-    state = result_of(found.cluster, created, timeout) if wait else None
+    unseen = ""
+    try:
+        state = result_of(found.cluster, created, timeout) if wait else None
+    except Unwatched as error:
+        state, unseen = "Pending", str(error)
     if output:
         from registry.plugin.output import printed  # noqa: PLC0415
 
@@ -152,17 +158,16 @@ def _act(
     elif state != "Pending":
         click.echo(f"{state}: {created['status'].get('message', '')}")
     if state == "Pending":
-        click.echo(f"Error: {_unanswered(found, created, timeout)}", err=True)
+        click.echo(f"Error: {unseen or _unanswered(found, created, timeout)}", err=True)
     context.exit(_CODES.get(state or "Applied", 1))
 
 
 def _unanswered(found: Any, created: dict[str, Any], timeout: float) -> str:
-    from registry.plugin.acting import served_model  # noqa: PLC0415
+    from registry.plugin.acting import phase_of  # noqa: PLC0415
     from registry.plugin.problems import unanswered  # noqa: PLC0415
 
     spec, metadata = created["spec"], created["metadata"]
-    seen = served_model(found.cluster, metadata["namespace"], spec["servedModel"], must_see=False)
-    phase = (seen.get("status") or {}).get("phase", "")
+    phase = phase_of(found.cluster, metadata["namespace"], spec["servedModel"])
     return unanswered(metadata["name"], metadata["namespace"], spec["action"], timeout, phase)
 
 
@@ -204,6 +209,7 @@ _command("Abort", "Give the candidate up.", "Take all traffic from the candidate
 @click.option(
     "--to-revision",
     metavar="REVISION",
+    callback=object_name,
     shell_complete=complete_revisions,
     help="Where to: a name of `history`, its last part, or a model version; else the former stable revision.",
 )

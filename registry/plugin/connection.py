@@ -67,23 +67,27 @@ class Connection:
             # The server may have closed a connection that was idle: nothing was done then.
             if was_open and method == "GET":
                 return self.ask(method, path, parameters, body)
-            raise self._trouble(error) from error
+            raise self._trouble(error, self._timeout) from error
         return status, _document(content)
 
     def stream(self, path: str, parameters: Mapping[str, str], seconds: float) -> Generator[Any, None, None]:
-        """Yield an answer's lines as documents, until it ends or is silent for ``seconds``; first its status."""
+        """Yield an answer's lines as documents, until it ends or is silent for ``seconds``; first its status.
+
+        Silence before a status is no end: it raises CannotReach.
+        """
+        begun = False
         try:
             answer = self._send("GET", path, parameters, None, seconds)
             yield answer.status
             if answer.status != 200:
                 yield _document(answer.read())
                 return
+            begun = True
             while line := answer.readline():
                 yield _document(line)
-        except TimeoutError:
-            return
         except _LOST as error:
-            raise self._trouble(error) from error
+            if not (begun and isinstance(error, TimeoutError)):
+                raise self._trouble(error, seconds) from error
         finally:
             self.close()
 
@@ -159,12 +163,12 @@ class Connection:
         self._http = opened
         return opened
 
-    def _trouble(self, error: Exception) -> CannotReach:
+    def _trouble(self, error: Exception, seconds: float) -> CannotReach:
         where = f"{self._endpoint.server} (context {self._endpoint.context})"
         if isinstance(error, ssl.SSLCertVerificationError):
             return CannotReach(f"{where} has a certificate that is not trusted: {error.verify_message}")
         if isinstance(error, TimeoutError):
-            return CannotReach(f"no answer from {where} within {self._timeout:g} s")
+            return CannotReach(f"no answer from {where} within {seconds:g} s")
         if isinstance(error, socket.gaierror):
             return CannotReach(f"the name of {where} cannot be found")
         if isinstance(error, ConnectionRefusedError):

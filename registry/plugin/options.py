@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 _KEY = "registry.plugin."
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _COMPLETION_SECONDS = 2.0
+# A DNS-1123 subdomain, which is what the API server takes as a name.
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_LONGEST_NAME = 253
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,17 @@ def _impersonation(context: click.Context) -> dict[str, str | list[str]]:
     if groups and not user:
         raise click.UsageError("--as-group needs --as")
     return ({"Impersonate-User": user} if user else {}) | ({"Impersonate-Group": list(groups)} if groups else {})
+
+
+def object_name(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """Return a name that an object can have, or None where none is given; else it is wrong usage."""
+    if value is None or (len(value) <= _LONGEST_NAME and _NAME.fullmatch(value)):
+        return value
+    came = f'"{value}"' if value else "it is empty (a variable that is not set?)"
+    raise click.BadParameter(
+        f"{came}; a name has only lowercase letters, digits, '-' and '.', begins and ends each part between dots with a"
+        f" letter or digit, and has at most {_LONGEST_NAME} characters"
+    )
 
 
 def complete_names(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:

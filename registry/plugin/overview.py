@@ -188,6 +188,12 @@ def is_up_to_date(served_model: Manifest) -> bool:
     )
 
 
+def condition_of(served_model: Manifest, kind: str) -> dict[str, Any]:
+    """Return a condition; an empty one where the controller has not said it."""
+    conditions = status_of(served_model).get("conditions") or ()
+    return next((one for one in conditions if one["type"] == kind), {})
+
+
 def selector_of(model: Mapping[str, Any]) -> str:
     """Return which version a spec means, as one writes it: @alias, or the version, tag or run."""
     if model.get("alias"):

@@ -65,5 +65,6 @@ def unanswered(name: str, namespace: str, action: str, seconds: float, phase: st
     stands = f" The rollout is {phase}." if phase else ""
     return (
         f"No answer within {seconds:g} s: is the registry controller running? {action} is still asked for and will be "
-        f"done when it runs; `kubectl delete rolloutaction -n {namespace} {name}` takes it back.{stands}"
+        f"done when it runs; whoever may delete rolloutactions can take it back: `kubectl delete rolloutaction -n "
+        f"{namespace} {name}`.{stands}"
     )

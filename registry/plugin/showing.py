@@ -21,7 +21,7 @@ from registry.plugin.marks import Marks, marks_for
 from registry.plugin.options import Access
 from registry.plugin.outcome import outcome_of
 from registry.plugin.output import printed
-from registry.plugin.overview import Freeze, Overview, overview
+from registry.plugin.overview import Freeze, Overview, condition_of, overview
 from registry.plugin.planning import plan_of
 from registry.plugin.watching import Resources, follow, read
 
@@ -96,24 +96,38 @@ def show_history(found: Access, name: str, output: str | None) -> None:
 
 def watch(found: Access, name: str, until: str | None, timeout: float | None) -> int:
     """Show every change, until it has come out as ``until`` says; return the exit code."""
-    acting.served_model(found.cluster, found.namespace, name)
+    served_model = acting.served_model(found.cluster, found.namespace, name)
     console = _console()
     deadline = None if timeout is None or until is None else time.monotonic() + timeout
     try:
         with _display(console) as display:
             for resources in follow(found.cluster, found.namespace, name, _TICK_SECONDS):
-                served_model = resources.served_model
-                if served_model is None:
-                    raise click.ClickException(f"{name} was deleted.")
+                # Where the API server is away from the start, there is only what was read before.
+                if resources.knows(SERVED_MODELS):
+                    served_model = _still_there(resources, name)
                 display.update(_seen(served_model, resources))
                 code = outcome_of(served_model, until)
                 if code is not None:
+                    _say_why(served_model, code)
                     return code
                 if deadline is not None and time.monotonic() >= deadline:
                     return _out_of_time(served_model, timeout)
     except KeyboardInterrupt:
         return 0 if until is None else _INTERRUPTED
     raise AssertionError("watches never end by themselves")
+
+
+def _still_there(resources: Resources, name: str) -> Manifest:
+    if resources.served_model is None:
+        raise click.ClickException(f"{name} was deleted.")
+    return resources.served_model
+
+
+def _say_why(served_model: Manifest, code: int) -> None:
+    """Say what stands in the way, where a phase does not tell: a version that is not there leaves it Healthy."""
+    stalled = condition_of(served_model, "Stalled")
+    if code and stalled.get("status") == "True":
+        click.echo(f"Error: {stalled.get('message', '')}", err=True)
 
 
 def _out_of_time(served_model: Manifest, timeout: float | None) -> int:

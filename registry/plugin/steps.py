@@ -126,10 +126,11 @@ def _current(step: Step, spec: Mapping[str, Any], attempt: Mapping[str, Any]) ->
         begins = started if step.kind == "pause" else ready or started
         timed = begins is not None and step.seconds is not None
         return _as(step, "current", begins + timedelta(seconds=step.seconds or 0) if begins and timed else None)
-    if step.kind == "approval" or started is None or attempt.get("unavailableSince"):
+    waits = _time(attempt.get("waitsSince"))
+    if waits is None or attempt.get("unavailableSince"):
         return _as(step, "current")
     deadline = int((spec.get("rollout") or {}).get("progressDeadlineSeconds", 600))
-    return _as(step, "current", started + timedelta(seconds=deadline), "given up")
+    return _as(step, "current", waits + timedelta(seconds=deadline), "given up")
 
 
 def _as(step: Step, state: State, until: datetime | None = None, ends: Literal["over", "given up"] = "over") -> Step:

@@ -220,7 +220,8 @@ def plan(made: Plan, now: datetime, marks: Marks) -> RenderableType:
     steps = _steps(made.steps, now, marks)
     if steps is not None:
         parts += ["", Text("Steps", style="bold"), Padding(steps, (0, 0, 0, 2))]
-    parts += ["", Text(_duration(made))]
+    if any(step.state in ("to come", "current") and step.kind != "bake" for step in made.steps):
+        parts += ["", Text(_duration(made))]
     if made.freeze is not None:
         parts += ["", Text("Freeze", style="bold"), Padding(_freeze(made.freeze, now) or "", (0, 0, 0, 2))]
     return Group(*parts)

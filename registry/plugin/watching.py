@@ -111,7 +111,7 @@ class _Changed:
 @dataclass(frozen=True)
 class _Trouble:
     resource: Resource
-    error: KubernetesError | PluginError
+    error: Exception
     is_final: bool = False
 
 
@@ -180,8 +180,10 @@ class _Watch:
                 return
             except (KubernetesError, PluginError) as error:
                 self.news.put(_Trouble(self.resource, error))
-                time.sleep(pause)
-                pause = min(_LONGEST_PAUSE_SECONDS, pause * 2)
+            except Exception as error:  # noqa: BLE001 - a thread that died in silence would leave the view old, as if new
+                self.news.put(_Trouble(self.resource, PluginError(f"{self.resource.plural} cannot be read: {error!r}")))
+            time.sleep(pause)
+            pause = min(_LONGEST_PAUSE_SECONDS, pause * 2)
 
     def _list(self) -> str:
         found, version = self.cluster.list(self.resource, self.namespace, selector(self.resource, self.name))

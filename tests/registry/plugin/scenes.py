@@ -53,7 +53,13 @@ def served_model(status: dict[str, Any] | None = None, **spec: Any) -> Manifest:
     return {
         "apiVersion": SERVED_MODELS.api_version,
         "kind": SERVED_MODELS.kind,
-        "metadata": {"name": "cars", "namespace": "fleet", "generation": 3, "creationTimestamp": time(days=40)},
+        "metadata": {
+            "name": "cars",
+            "namespace": "fleet",
+            "uid": "0c1d",
+            "generation": 3,
+            "creationTimestamp": time(days=40),
+        },
         "spec": {
             "model": {"name": "cars", "alias": "champion"},
             "predictor": {"image": "telltale/predictor:1", "modelStore": "s3://models/store"},

@@ -39,6 +39,21 @@ def test_wrong_usage_ends_with_2(words: list[str]) -> None:
     assert CliRunner().invoke(cli, words).exit_code == 2
 
 
+@pytest.mark.parametrize("name", ["", "a/b", "a?b", "Cars", "-cars", "cars.", "a..b", "a" * 254, "cars\n"])
+@pytest.mark.parametrize("command", sorted(cli.commands))
+def test_a_name_that_no_object_can_have_is_wrong_usage(command: str, name: str) -> None:
+    result = CliRunner().invoke(cli, [command, "--", name])
+    assert result.exit_code == 2
+    assert "a name has only lowercase letters, digits, '-' and '.'" in " ".join(result.output.split())
+    assert (f'"{name}"' in result.output) is bool(name)
+
+
+def test_a_name_that_is_empty_may_be_a_variable_that_is_not_set() -> None:
+    for words in (["status", ""], ["undo", "cars", "--to-revision", ""]):
+        result = CliRunner().invoke(cli, words)
+        assert (result.exit_code, "it is empty (a variable that is not set?)" in result.output) == (2, True)
+
+
 def test_without_a_kubeconfig_it_says_how_to_name_one() -> None:
     result = CliRunner().invoke(cli, ["status"])
     assert (result.exit_code, result.output) == (

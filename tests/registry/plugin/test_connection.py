@@ -5,22 +5,31 @@ import socket
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pytest
+import yaml
+from click.testing import CliRunner, Result
 
 from registry.errors import AlreadyThere, KubernetesForbidden, KubernetesUnavailable, NotThere, Refused
 from registry.kubernetes.resources import ROLLOUT_ACTIONS, SERVED_MODELS
 from registry.plugin.acting import Wish, result_of, rollout_action
+from registry.plugin.cli import cli
 from registry.plugin.cluster import Cluster, Expired, KindMissing, Unauthenticated
 from registry.plugin.connection import Connection
 from registry.plugin.credentials import Credentials
-from registry.plugin.errors import CannotReach, ConfigFault, PluginError
+from registry.plugin.errors import CannotReach, ConfigFault, Unwatched
 from registry.plugin.kubeconfig import Endpoint
 from registry.plugin.proxies import proxy_of
+from tests.registry.plugin.scenes import served_model
 
 Answer = tuple[int, Any]
+SILENCE: Answer = (0, None)
+
+
+class Cut(bytes):
+    """What is sent of an answer whose end never comes."""
 
 
 class Server:
@@ -28,6 +37,7 @@ class Server:
 
     def __init__(self) -> None:
         self.answers: list[Answer | None] = []
+        self.stopped = Event()
         self.asked: list[tuple[str, str, dict[str, str], Any]] = []
         server = self
 
@@ -39,14 +49,20 @@ class Server:
                 headers = {name: ", ".join(self.headers.get_all(name, [])) for name in self.headers}
                 server.asked.append((self.command, self.path, headers, json.loads(body) if body else None))
                 answer = server.answers.pop(0)
+                if answer == SILENCE:
+                    server.stopped.wait(30)
+                    answer = None
                 if answer is None:  # the connection is lost
                     self.close_connection = True
                     return
                 content = answer[1] if isinstance(answer[1], bytes) else json.dumps(answer[1]).encode()
                 self.send_response(answer[0])
-                self.send_header("Content-Length", str(len(content)))
+                self.send_header("Content-Length", str(len(content) + isinstance(content, Cut)))
                 self.end_headers()
                 self.wfile.write(content)
+                if isinstance(content, Cut):
+                    server.stopped.wait(30)
+                    self.close_connection = True
 
             def log_message(self, *_: Any) -> None:
                 pass
@@ -59,6 +75,7 @@ class Server:
 
     def stop(self) -> None:
         """Stop it."""
+        self.stopped.set()
         self._http.shutdown()
         self._http.server_close()
 
@@ -220,8 +237,83 @@ def test_an_action_is_waited_for_while_the_api_server_is_away(server: Server, cl
 
 def test_who_may_act_and_not_watch_learns_that_the_action_stands(server: Server, cluster: Cluster) -> None:
     server.answers = [(403, {"message": "no"})]
-    with pytest.raises(PluginError, match="a is asked for, but you may not watch"):
+    with pytest.raises(Unwatched, match="a is asked for, but you may not watch"):
         result_of(cluster, pending(), 30.0)
+
+
+def test_a_watch_that_is_never_answered_is_trouble_and_no_end(server: Server, cluster: Cluster) -> None:
+    server.answers = [SILENCE]
+    with pytest.raises(CannotReach, match=r"no answer from .* within 0.2 s"):
+        list(cluster.watch(SERVED_MODELS, "fleet", "7", seconds=0.2))
+
+
+def test_a_watch_that_falls_silent_ends(server: Server, cluster: Cluster) -> None:
+    server.answers = [(200, Cut(lines(("MODIFIED", {"a": 1}))))]
+    assert [change.object for change in cluster.watch(SERVED_MODELS, "fleet", "7", seconds=0.2)] == [{"a": 1}]
+
+
+def test_an_action_whose_watch_expired_is_read_again_until_the_api_server_answers(
+    server: Server, cluster: Cluster
+) -> None:
+    server.answers = [(410, {"message": "too old"}), None, (200, pending(state="Applied"))]
+    pauses: list[float] = []
+    assert result_of(cluster, pending(), 30.0, pause=pauses.append) == "Applied"
+    assert len(pauses) == 1
+
+
+@pytest.fixture
+def abort(server: Server, tmp_path: Path) -> Callable[..., Result]:
+    """Types `abort cars` at a server."""
+    config = {
+        "clusters": [{"name": "here", "cluster": {"server": server.url}}],
+        "contexts": [{"name": "here", "context": {"cluster": "here", "namespace": "fleet"}}],
+        "current-context": "here",
+    }
+    file = tmp_path / "config"
+    file.write_text(yaml.safe_dump(config))
+    return lambda *words: CliRunner().invoke(cli, ["abort", "cars", "--kubeconfig", str(file), *words])
+
+
+def alice() -> Answer:
+    """Return who asks."""
+    return 201, {"status": {"userInfo": {"username": "alice"}}}
+
+
+def test_an_abort_that_a_silent_api_server_leaves_open_ends_with_4(
+    server: Server, abort: Callable[..., Result]
+) -> None:
+    created = rollout_action(Wish("fleet", "cars", "Abort"), "alice", "1234")
+    created["metadata"]["resourceVersion"] = "5"
+    server.answers = [(200, served_model()), alice(), (201, created), SILENCE, SILENCE, SILENCE, SILENCE]
+    result = abort("--timeout", "0.2", "--request-timeout", "0.2")
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert "is the registry controller running?" in result.stderr
+
+
+def test_an_abort_that_may_not_be_watched_is_printed_and_ends_with_4(
+    server: Server, abort: Callable[..., Result]
+) -> None:
+    created = rollout_action(Wish("fleet", "cars", "Abort"), "alice", "1234")
+    created["metadata"]["resourceVersion"] = "5"
+    server.answers = [(403, {"message": "no"}), alice(), (201, created), (403, {"message": "alice may not watch"})]
+    result = abort("-o", "json")
+    assert (result.exit_code, json.loads(result.stdout)) == (4, created)
+    assert "is asked for, but you may not watch what comes of it: alice may not watch" in result.stderr
+
+
+@pytest.mark.parametrize("may_read", [True, False])
+def test_an_action_goes_with_its_served_model_where_that_was_read(
+    server: Server, abort: Callable[..., Result], may_read: bool
+) -> None:
+    server.answers = [
+        (200, served_model()) if may_read else (403, {"message": "no"}),
+        alice(),
+        (201, {"metadata": {"name": "a"}}),
+    ]
+    assert abort("--no-wait").exit_code == 0
+    owner = {"apiVersion": "registry.telltale.dev/v1alpha1", "kind": "ServedModel", "name": "cars", "uid": "0c1d"}
+    assert server.asked[-1][3]["metadata"].get("ownerReferences") == ([owner] if may_read else None)
+    assert len(server.asked) == 3, "it costs no request"
 
 
 @pytest.mark.parametrize(

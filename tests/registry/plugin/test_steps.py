@@ -48,7 +48,7 @@ def test_at_rest_and_on_the_way_back_there_are_no_steps(status: dict[str, Any]) 
 def test_a_pause_ends_and_a_gate_is_given_up_when_the_controller_says_so() -> None:
     pause = current(under_way(2, "Paused", weight=10))
     assert (pause.kind, pause.until, pause.ends) == ("pause", NOW + timedelta(minutes=8), "over")
-    gate = current(under_way(3, weight=10))
+    gate = current(under_way(3, weight=10, waitsSince=time(minutes=2)))
     assert (gate.kind, gate.until, gate.ends) == ("gate", NOW + timedelta(minutes=13), "given up")
 
 
@@ -58,7 +58,8 @@ def test_what_waits_for_a_person_has_no_end(step: int) -> None:
 
 
 def test_while_a_source_is_away_nothing_is_given_up() -> None:
-    assert current(under_way(3, weight=10, unavailableSince=time(minutes=1))).until is None
+    away = under_way(3, weight=10, waitsSince=time(minutes=2), unavailableSince=time(minutes=1))
+    assert current(away).until is None
 
 
 def test_no_clock_runs_while_somebody_holds_the_rollout_or_it_is_frozen() -> None:

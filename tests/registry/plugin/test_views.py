@@ -109,6 +109,14 @@ def test_a_plan_shows_its_steps_and_how_long_they_take() -> None:
     assert "it waits 2 times for a person" in shown
 
 
+def test_a_plan_of_what_got_everything_tells_no_time_until_it_does() -> None:
+    got = under_way(0)["resolved"]
+    baking = {"phase": "Baking", "stableRevision": NEW, "resolved": got, "bakingUntil": time(minutes=-4)}
+    shown = text(views.plan(plan_of(served_model(baking)), NOW, Marks()), 200)
+    assert "4 min left" in shown
+    assert "At least" not in shown
+
+
 def test_a_history_has_the_newest_first_and_what_became_of_each() -> None:
     past = tables.history_of(
         [

@@ -1,13 +1,25 @@
 from __future__ import annotations
 
 import queue
+from collections.abc import Iterator
+from typing import Any, Never
 
 import pytest
 
 from registry.errors import KubernetesForbidden, KubernetesUnavailable
-from registry.kubernetes.resources import DEPLOYMENTS, MODEL_REVISIONS, ROLLOUT_ACTIONS, SERVED_MODELS
-from registry.plugin.cluster import Change
-from registry.plugin.watching import Resources, _batch, _folded, _Listed, _Trouble, of_model, selector
+from registry.kubernetes.resources import (
+    DEPLOYMENTS,
+    MODEL_REVISIONS,
+    ROLLOUT_ACTIONS,
+    SERVED_MODELS,
+    Manifest,
+    Resource,
+)
+from registry.plugin import showing
+from registry.plugin.cluster import Change, Cluster
+from registry.plugin.errors import CannotReach
+from registry.plugin.options import Access
+from registry.plugin.watching import Resources, _batch, _folded, _Listed, _Trouble, follow, of_model, selector
 from tests.registry.plugin.scenes import action, deployment, revision, served_model
 
 
@@ -52,3 +64,53 @@ def test_changes_that_come_together_are_shown_together_and_silence_is_a_batch_as
         news.put(_Listed(DEPLOYMENTS, []))
     assert len(list(_batch(news, 1.0))) == 3  # type: ignore[arg-type]
     assert list(_batch(news, 0.01)) == []  # type: ignore[arg-type]
+
+
+class Broken(Cluster):
+    """An API server that answers for the ServedModel, and whose lists fail."""
+
+    def __init__(self) -> None:
+        self.error: Exception = CannotReach("no answer")
+
+    def another(self) -> Cluster:
+        return self
+
+    def get(self, resource: Resource, namespace: str, name: str) -> Manifest:  # noqa: ARG002 - there is only `cars`
+        return served_model()
+
+    def list(self, *_: Any) -> Never:
+        raise self.error
+
+
+@pytest.fixture
+def broken() -> Iterator[Broken]:
+    """One whose watches end with the test."""
+    found = Broken()
+    yield found
+    found.error = KubernetesForbidden("over")
+
+
+@pytest.mark.parametrize("error", [KeyError("object"), RuntimeError("a fault of ours"), CannotReach("no answer")])
+def test_a_watch_that_breaks_by_anything_is_noticed_by_the_view(broken: Broken, error: Exception) -> None:
+    broken.error = error
+    seen = next(follow(broken, "fleet", "cars", 0.01))
+    assert str(error) in seen.trouble
+
+
+def test_a_model_whose_watches_never_began_is_shown_as_it_was_and_not_as_deleted(
+    broken: Broken, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert showing.watch(Access(broken, "fleet"), "cars", "done", 0.0) == 0
+    out = capsys.readouterr().out
+    assert "Healthy" in out
+    assert "(no answer)" in out
+
+
+def test_a_wait_that_ends_with_1_says_what_stands_in_the_way(
+    broken: Broken, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stalled = {"type": "Stalled", "status": "True", "reason": "AliasMissing", "message": "no alias champion"}
+    found = Resources().listed(SERVED_MODELS, [served_model({"conditions": [stalled]})])
+    monkeypatch.setattr(showing, "follow", lambda *_: iter([found]))
+    assert showing.watch(Access(broken, "fleet"), "cars", "healthy", None) == 1
+    assert capsys.readouterr().err == "Error: no alias champion\n"
