@@ -23,7 +23,17 @@ _ROLLOUT = (
     "paused",
     "rejectedRevisions",
 )
-_TIMES = {"at", "stepStartedAt", "trafficSince", "readyAt", "unavailableSince", "samples", "message", "id"}
+_TIMES = {
+    "at",
+    "stepStartedAt",
+    "trafficSince",
+    "readyAt",
+    "unavailableSince",
+    "waitsSince",
+    "samples",
+    "message",
+    "id",
+}
 
 
 def label(write: Write, served_model: str) -> str:

@@ -109,16 +109,19 @@ def _faults(before: ServedModelStatus, after: ServedModelStatus) -> Iterator[str
         yield "an attempt is forgotten"
     if before.stable_revision is not None and after.stable_revision is None:
         yield "nothing is stable any more"
-    if (
-        _is_blind(after)
-        and weights_that_follow(after) != weights_that_follow(before)
-        and not _may_go_back(before, after)
-    ):
-        yield "traffic changes while MLflow is away"
+    if _is_blind(after) and _gains(before, after) and not _may_go_back(before, after):
+        yield "a candidate gets more while MLflow is away"
     if before.phase != "RollingBack" or before.attempt is None or after.attempt is None:
         return
     if after.attempt.id == before.attempt.id and after.attempt.weight > before.attempt.weight:
         yield "what is being rolled back advances"
+
+
+def _gains(before: ServedModelStatus, after: ServedModelStatus) -> bool:
+    """Tell whether a revision gets more than it did that was not the stable one."""
+    former = weights_that_follow(before)
+    gaining = {name for name, weight in weights_that_follow(after).items() if weight > former.get(name, 0)}
+    return bool(gaining - {before.stable_revision})
 
 
 def _is_blind(status: ServedModelStatus) -> bool:

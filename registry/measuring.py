@@ -10,7 +10,7 @@ from registry.api.served_model import Gate, MlflowGate, PrometheusGate
 from registry.errors import NotOneNumber, PrometheusUnavailable
 from registry.prometheus import Ask, filled_in
 from registry.resolving import Resolver
-from registry.rollout.decide import needs_online_gates
+from registry.rollout.gates import needs_online_gates
 from registry.rollout.snapshot import Action, Measurement, Snapshot, Target, Unknown
 
 _URGENT = ("Abort", "Undo")

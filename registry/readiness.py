@@ -13,7 +13,7 @@ from registry.kubernetes.resources import Manifest
 
 # A container that failed so often will fail again; one image that cannot be pulled may be there in a minute.
 _CRASHES_FOR_GOOD = 3
-_HOPELESS = ("InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError")
+_HOPELESS = ("InvalidImageName", "ErrImageNeverPull")
 _LONGEST = 500
 
 
@@ -79,7 +79,10 @@ def _troubles(pod: Manifest) -> Iterator[tuple[str, bool]]:
         reason = waiting.get("reason", "")
         restarts = container.get("restartCount", 0)
         if reason == "CrashLoopBackOff" or restarts >= _CRASHES_FOR_GOOD:
-            yield _crash(container, restarts), restarts >= _CRASHES_FOR_GOOD
+            yield (
+                _crash(container, restarts),
+                restarts >= _CRASHES_FOR_GOOD and "running" not in container.get("state", {}),
+            )
         elif reason and reason not in ("ContainerCreating", "PodInitializing"):
             yield f"{reason}: {waiting.get('message', '')}".rstrip(": "), reason in _HOPELESS
 

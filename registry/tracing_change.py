@@ -101,7 +101,7 @@ def _undo_of(revision: str, status: ServedModelStatus) -> str:
 
 
 def _essence(status: ServedModelStatus) -> tuple[Any, ...]:
-    clocks = {"ready_at", "step_started_at", "unavailable_since"}
+    clocks = {"ready_at", "step_started_at", "unavailable_since", "waits_since"}
     return (
         status.phase,
         None if status.attempt is None else status.attempt.model_dump(exclude=clocks),

@@ -131,8 +131,12 @@ class RouteSpec(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
-                "!has(self.grpcHostnames) || !self.grpcHostnames.exists(host, host in self.hostnames)",
-                "grpcHostnames must not repeat hostnames: a listener takes only one kind of route for a hostname",
+                (
+                    "!has(self.grpcHostnames) || !self.grpcHostnames.exists(g, self.hostnames.exists(h, g == h"
+                    " || (h.startsWith('*.') && g.endsWith(h.substring(1)))"
+                    " || (g.startsWith('*.') && h.endsWith(g.substring(1)))))"
+                ),
+                "grpcHostnames and hostnames must have no host in common, wildcards too: a listener takes one of them",
             )
         ),
     )
@@ -363,9 +367,9 @@ class ServedModelSpec(ApiModel):
     revision_history_limit: int = Field(10, ge=1, le=100)
     """How many former revisions are kept to undo to."""
     suspend: bool = False
-    """Nothing changes while it is true, but for aborts and undos."""
+    """No rollout starts or goes on while it is true, but for aborts and undos; hosts and replicas follow the spec."""
     plan_only: bool = False
-    """Resolve and judge, say what would be done, and do nothing."""
+    """Resolve and judge, say what would be done, and roll nothing out."""
 
 
 Phase = Literal[

@@ -56,7 +56,7 @@ class Attempt(ApiModel):
     step: int = 0
     """Index of the step that is being done; as many as there are steps when all are done."""
     step_started_at: MicroTime
-    """When this step began."""
+    """When this step began; a timed pause counts from then."""
     ready_at: MicroTime | None = None
     """Since when this step has what it needs (pods, traffic); its clock starts then."""
     weight: int = 0
@@ -77,6 +77,8 @@ class Attempt(ApiModel):
     """It is the way back to a former revision, whose pods are started again."""
     unavailable_since: MicroTime | None = None
     """Since when a source that the step needs is away; its deadline waits for that."""
+    waits_since: MicroTime | None = None
+    """Since when it has waited for pods, the gateway or data without a break; the deadline counts from then."""
 
 
 class GateStatus(ApiModel):

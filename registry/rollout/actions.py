@@ -1,33 +1,43 @@
 """What people's actions do to a rollout. PURE.
 
-Aborts and undos come first, whenever they were created: an abort is latched and beats a promote. Each action takes
-effect once; one that finds nothing to do is ignored, and says so.
+Aborts and undos come first, whenever they were created: an abort is latched and beats a promote. Only a Retry that is
+older goes before them, since it did not mean what they reject. Each action takes effect once; one that finds nothing to
+do is ignored, and says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from datetime import datetime
+from functools import partial
 
 from registry.api.rollout_action import Kind
 from registry.api.status import Attempt, Pause
-from registry.rollout.draft import Draft
+from registry.rollout.draft import MOST_REPORTED, Draft
 from registry.rollout.snapshot import Action, Revision
 
 _URGENT: tuple[Kind, ...] = ("Abort", "Undo")
 
 
 def fold_in(draft: Draft) -> None:
-    """Let every new action take effect."""
+    """Let new actions take effect, so many at a time that what came of each can be told."""
     seen = set(draft.status.processed_actions)
-    for action in sorted(draft.snapshot.actions, key=_rank):
-        if action.uid not in seen:
-            seen.add(action.uid)
-            _EFFECTS[action.kind](draft, action)
+    new = {action.uid: action for action in draft.snapshot.actions if action.uid not in seen}
+    urgent = [action.created_at for action in new.values() if action.kind in _URGENT]
+    ordered = sorted(new.values(), key=partial(_rank, max(urgent, default=None)))
+    for action in ordered[:MOST_REPORTED]:
+        _EFFECTS[action.kind](draft, action)
+    if len(ordered) > MOST_REPORTED:
+        draft.look_again_in(0)
 
 
-def _rank(action: Action) -> tuple[bool, Any, str]:
-    return (action.kind not in _URGENT, action.created_at, action.uid)
+def _rank(last_urgent: datetime | None, action: Action) -> tuple[int, datetime, str]:
+    if action.kind in _URGENT:
+        turn = 1
+    else:
+        is_older = last_urgent is not None and action.created_at <= last_urgent
+        turn = 0 if action.kind == "Retry" and is_older else 2
+    return turn, action.created_at, action.uid
 
 
 def _abort(draft: Draft, action: Action) -> None:
@@ -44,17 +54,23 @@ def _abort(draft: Draft, action: Action) -> None:
 
 def _undo(draft: Draft, action: Action) -> None:
     status = draft.status
-    candidate = status.candidate_revision
-    if candidate is not None and _is_rolling_back(draft) and action.to_revision in (None, candidate):
-        draft.ignored(action, f"{candidate} is being rolled back already")
+    candidate, stable = status.candidate_revision, status.stable_revision
+    if _is_rolling_back(draft) and action.to_revision in (None, candidate, stable):
+        draft.ignored(action, f"it goes back to {stable or 'nothing'} already")
         return
-    if candidate is not None and action.to_revision is None:
+    if not _is_rolling_back(draft) and _is_undoing(draft) and action.to_revision in (None, candidate):
+        draft.ignored(action, f"it goes back to {candidate} already")
+        return
+    if candidate is not None and action.to_revision in (None, stable):
         give_up(draft, "Undone", f"the rollout of {candidate} was undone by {action.by}", by=action.by)
-        draft.applied(action, f"went back from {candidate} to {status.stable_revision or 'nothing'}")
+        draft.applied(action, f"went back from {candidate} to {stable or 'nothing'}")
+        return
+    if action.to_revision is not None and action.to_revision == stable:
+        draft.ignored(action, f"{stable} serves already")
         return
     target = _undo_target(draft, action)
     if target is None:
-        wanted = action.to_revision or "a former revision"
+        wanted = action.to_revision or "former revision"
         draft.ignored(action, f"there is no {wanted} to go back to")
         return
     if target.served_until is None and target.name != status.previous_revision:
@@ -67,11 +83,11 @@ def _undo(draft: Draft, action: Action) -> None:
 
 def _undo_target(draft: Draft, action: Action) -> Revision | None:
     """Return the revision to go back to: the one that was named, the warm one, or the last that served before."""
-    stable = draft.status.stable_revision
+    stable, previous = draft.status.stable_revision, draft.revision(draft.status.previous_revision)
     if action.to_revision is not None:
-        return draft.revision(action.to_revision) if action.to_revision != stable else None
-    if draft.status.previous_revision is not None:
-        return draft.revision(draft.status.previous_revision)
+        return draft.revision(action.to_revision)
+    if previous is not None and draft.rejection_of(previous.name) is None:
+        return previous
     former = [
         revision
         for revision in draft.snapshot.revisions.values()
@@ -127,9 +143,19 @@ def _is_rolling_back(draft: Draft) -> bool:
     return draft.status.phase == "RollingBack"
 
 
+def _is_undoing(draft: Draft) -> bool:
+    """Tell whether a former revision's pods are being started again."""
+    return draft.status.attempt is not None and draft.status.attempt.undo
+
+
+def _has_steps(draft: Draft) -> bool:
+    """Tell whether a rollout is under way, and not a way back."""
+    return draft.status.attempt is not None and not _is_rolling_back(draft) and not _is_undoing(draft)
+
+
 def _promote(draft: Draft, action: Action) -> None:
     candidate = draft.status.candidate_revision
-    if candidate is None or _is_rolling_back(draft):
+    if not _has_steps(draft):
         draft.ignored(action, "no rollout is under way that could be promoted")
         return
     draft.set_attempt(promoted=True)
@@ -138,9 +164,8 @@ def _promote(draft: Draft, action: Action) -> None:
 
 
 def _approve(draft: Draft, action: Action) -> None:
-    attempt, steps = draft.status.attempt, draft.snapshot.spec.rollout.steps
-    waiting = attempt is not None and attempt.step < len(steps) and steps[attempt.step].approval is not None
-    if not waiting or _is_rolling_back(draft):
+    step = draft.current_step
+    if step is None or step.approval is None or not _has_steps(draft):
         draft.ignored(action, "no step waits for an approval")
         return
     draft.set_attempt(approved_by=action.by)
@@ -148,7 +173,7 @@ def _approve(draft: Draft, action: Action) -> None:
 
 
 def _pause(draft: Draft, action: Action) -> None:
-    if draft.status.attempt is None or _is_rolling_back(draft):
+    if not _has_steps(draft):
         draft.ignored(action, "no rollout is under way that could be paused")
         return
     draft.set(paused=Pause(at=draft.now, by=action.by, reason=action.reason))
@@ -160,8 +185,8 @@ def _resume(draft: Draft, action: Action) -> None:
         draft.set(paused=None)
         draft.applied(action, "resumed the rollout")
         return
-    attempt, steps = draft.status.attempt, draft.snapshot.spec.rollout.steps
-    if attempt is not None and attempt.step < len(steps) and steps[attempt.step].pause is not None:
+    step = draft.current_step
+    if step is not None and step.pause is not None and _has_steps(draft):
         draft.set_attempt(resumed=True)
         draft.applied(action, "ended the pause")
         return

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from registry.api.served_model import Gate, Step
+from registry.api.served_model import FreezeWindow, Gate, Phase, Step
 from registry.rollout.actions import give_up
 from registry.rollout.draft import Draft
 from registry.rollout.freeze import fault, frozen_until
-from registry.rollout.gates import Verdict, judge, worst
+from registry.rollout.gates import Verdict, judge, needs_online_gates, worst
 from registry.rollout.snapshot import NotFound, Target, Unknown
 
 _LOOK_SECONDS, _LONGEST_LOOK_SECONDS = 5.0, 60.0
@@ -29,6 +29,7 @@ def step(draft: Draft) -> None:
     if _is_refused(draft):
         return
     if not candidate.ready:
+        _give_back(draft)
         why = f": {candidate.waits_for}" if candidate.waits_for else ""
         _wait(draft, _phase_of_waiting(draft), f"{candidate.name} waits for its pods to be ready{why}")
         return
@@ -37,10 +38,52 @@ def step(draft: Draft) -> None:
         _wait(draft, _phase_of_waiting(draft), f"{candidate.name}: {message}")
         return
     if draft.status.paused is not None:
+        _wait_no_more(draft)
         paused = draft.status.paused
         draft.phase("Paused", f"paused by {paused.by}" + (f": {paused.reason}" if paused.reason else ""))
         return
     _walk(draft)
+
+
+def goes_back(draft: Draft) -> bool:
+    """Give back what a candidate that fails gets, which needs no MLflow; tell whether the attempt is given up."""
+    candidate = draft.candidate
+    if candidate is None or draft.attempt.undo:
+        return False
+    if candidate.fault is not None:
+        give_up(draft, "NotReady", f"{candidate.name} cannot be served: {candidate.fault}")
+        return True
+    if not candidate.ready:
+        _give_back(draft)
+    step = draft.current_step
+    gate = None if step is None else step.gate
+    if gate is None or draft.status.paused is not None or not needs_online_gates(draft.snapshot):
+        return False
+    verdict = draft.judge(online_gates(draft.snapshot.spec.gates, gate.names))
+    if verdict is None or verdict.state != "Failed":
+        return False
+    give_up(draft, "GateFailed", f"{candidate.name}: {verdict.message}")
+    return True
+
+
+def _give_back(draft: Draft) -> None:
+    """Let the stable revision have what a candidate got that has no ready pod any more; its last weight is redone."""
+    stable, attempt = draft.stable, draft.attempt
+    if stable is None or not stable.ready or not (attempt.weight or attempt.match or attempt.shadow_percent):
+        return
+    steps = draft.snapshot.spec.rollout.steps[: attempt.step + 1]
+    giving = [number for number, step in enumerate(steps) if step.set_weight or step.match or step.shadow]
+    draft.route(weight=0, match=None, shadow_percent=0)
+    draft.set_attempt(step=max(giving, default=0), step_started_at=draft.now, ready_at=None, approved_by=None)
+    name = draft.status.candidate_revision
+    draft.event("GaveBack", f"{name} has no ready pod any more: {stable.name} gets its requests", warning=True)
+
+
+def is_overdue(draft: Draft) -> bool:
+    """Tell whether the attempt waits longer than its deadline."""
+    since = draft.attempt.waits_since
+    deadline = timedelta(seconds=draft.snapshot.spec.rollout.progress_deadline_seconds)
+    return since is not None and draft.now >= since + deadline
 
 
 def finish_undo(draft: Draft) -> None:
@@ -59,7 +102,7 @@ def finish_undo(draft: Draft) -> None:
         draft.phase("Promoting", f"{candidate.name} gets everything again")
         draft.look_again_in(0)
         return
-    _make_stable(draft, bake=False)
+    make_stable(draft, bake=False)
 
 
 def _is_refused(draft: Draft) -> bool:
@@ -69,6 +112,10 @@ def _is_refused(draft: Draft) -> bool:
     candidate, stable = draft.candidate, draft.stable
     if candidate is None:
         raise AssertionError("a candidate is judged that is not there")
+    if stable is None and draft.status.stable_revision is not None:
+        lost = f"the ModelRevision {draft.status.stable_revision} was deleted, and tells no more what clients send"
+        _wait(draft, "Validating", f"{candidate.name}: {lost}")
+        return True
     before, now = (stable.spec.feature_names, candidate.spec.feature_names) if stable else ([], [])
     if before != now:
         give_up(draft, "Incompatible", f"{candidate.name} takes {', '.join(now)}; clients send {', '.join(before)}")
@@ -77,17 +124,16 @@ def _is_refused(draft: Draft) -> bool:
     return _holds(draft, verdict, "Validating")
 
 
-def _holds(draft: Draft, verdict: Verdict | None, phase: str) -> bool:
+def _holds(draft: Draft, verdict: Verdict | None, phase: Phase) -> bool:
     """Tell whether a verdict keeps the attempt where it is (or ends it)."""
     if verdict is None or verdict.state == "Passed":
-        _available_again(draft)
         return False
     if verdict.state == "Failed":
         give_up(draft, "GateFailed", f"{draft.status.candidate_revision}: {verdict.message}")
     elif verdict.state == "Unavailable":
         hold_unavailable(draft, verdict.message)
     else:
-        _wait(draft, phase, verdict.message)
+        _wait(draft, phase, f"{draft.status.candidate_revision}: {verdict.message}")
         draft.look_again_in(_LOOK_SECONDS)  # what a source will say is told by nobody
     return True
 
@@ -101,26 +147,38 @@ def hold_unavailable(draft: Draft, message: str) -> None:
 
 
 def _available_again(draft: Draft) -> None:
-    """Give the step back the time that its source was away."""
-    since = draft.attempt.unavailable_since
-    if since is not None:
-        started = draft.attempt.step_started_at + (draft.now - since)
-        draft.set_attempt(unavailable_since=None, step_started_at=started)
+    """Give the wait back the time that its source was away."""
+    attempt = draft.attempt
+    if attempt.unavailable_since is None:
+        return
+    waits = attempt.waits_since
+    if waits is not None:
+        waits += draft.now - max(attempt.unavailable_since, waits)
+    draft.set_attempt(unavailable_since=None, waits_since=waits)
 
 
-def _wait(draft: Draft, phase: str, message: str) -> None:
+def _wait_no_more(draft: Draft) -> None:
+    """Note that pods, gateway and data are as they should be: what may last as long as people like has no deadline."""
+    if draft.attempt.waits_since is not None or draft.attempt.unavailable_since is not None:
+        draft.set_attempt(waits_since=None, unavailable_since=None)
+
+
+def _wait(draft: Draft, phase: Phase, message: str) -> None:
     """Wait for pods, traffic or data; give up when the deadline is over."""
     _available_again(draft)
-    deadline = draft.attempt.step_started_at + timedelta(seconds=draft.snapshot.spec.rollout.progress_deadline_seconds)
-    if draft.now >= deadline:
+    since = draft.attempt.waits_since or draft.now
+    if draft.attempt.waits_since is None:
+        draft.set_attempt(waits_since=since)
+    deadline = since + timedelta(seconds=draft.snapshot.spec.rollout.progress_deadline_seconds)
+    if is_overdue(draft):
         if draft.attempt.undo:
             draft.phase("Promoting", f"{message} (longer than the deadline; nothing better is known)")
             draft.look_again_in(_LOOK_SECONDS)
             return
-        give_up(draft, "DeadlineExceeded", f"{draft.status.candidate_revision}: {message}, longer than the deadline")
+        give_up(draft, "DeadlineExceeded", f"{message}, longer than the deadline")
         return
-    draft.phase(phase, message)  # type: ignore[arg-type]
-    draft.look_again_at(min(deadline, draft.now + _pause(draft.now - draft.attempt.step_started_at)))
+    draft.phase(phase, message)
+    draft.look_again_at(min(deadline, draft.now + _pause(draft.now - since)))
 
 
 def _pause(waited: timedelta) -> timedelta:
@@ -128,7 +186,7 @@ def _pause(waited: timedelta) -> timedelta:
     return min(max(waited / 4, timedelta(seconds=_LOOK_SECONDS)), timedelta(seconds=_LONGEST_LOOK_SECONDS))
 
 
-def _phase_of_waiting(draft: Draft) -> str:
+def _phase_of_waiting(draft: Draft) -> Phase:
     if draft.attempt.shadow_percent:
         return "Shadowing"
     if draft.attempt.weight == 100 and draft.status.stable_revision is not None:
@@ -138,9 +196,10 @@ def _phase_of_waiting(draft: Draft) -> str:
 
 def _walk(draft: Draft) -> None:
     """Go from step to step until one holds."""
-    steps = draft.snapshot.spec.rollout.steps
-    while draft.attempt.step < len(steps) and not draft.attempt.promoted:
-        if not _is_done(draft, steps[draft.attempt.step]):
+    while (step := draft.current_step) is not None:
+        if step.gate is None:
+            _wait_no_more(draft)
+        if _is_left_over(draft, step) or not _is_done(draft, step):
             return
         draft.set_attempt(
             step=draft.attempt.step + 1,
@@ -149,8 +208,25 @@ def _walk(draft: Draft) -> None:
             approved_by=None,
             resumed=False,
             unavailable_since=None,
+            waits_since=None,
         )
+    _wait_no_more(draft)
     _promote(draft)
+
+
+def _is_left_over(draft: Draft, step: Step) -> bool:
+    """Take away a mirror or a header whose step somebody took out of the spec; tell whether there was one."""
+    mirrors = draft.attempt.shadow_percent and step.shadow is None
+    matches = draft.attempt.match is not None and draft.attempt.match not in [
+        one.match for one in draft.snapshot.spec.rollout.steps
+    ]
+    if mirrors:
+        draft.route(shadow_percent=0)
+    if matches:
+        draft.route(match=None)
+    if mirrors or matches:
+        draft.look_again_in(0)
+    return bool(mirrors or matches)
 
 
 def _is_done(draft: Draft, step: Step) -> bool:
@@ -189,15 +265,17 @@ def _weight_is(draft: Draft, weight: int) -> bool:
     return False
 
 
+def usable_windows(draft: Draft) -> list[FreezeWindow]:
+    """Return the freeze windows that can be followed."""
+    return [window for window in draft.snapshot.spec.freeze_windows if fault(window) is None]
+
+
 def _is_frozen(draft: Draft) -> bool:
-    windows = [window for window in draft.snapshot.spec.freeze_windows if fault(window) is None]
-    until = frozen_until(windows, draft.now)
+    until = frozen_until(usable_windows(draft), draft.now)
     if until is None:
         return False
     draft.phase("Frozen", f"no weight rises until {until:%Y-%m-%d %H:%M %Z}: a freeze window")
     draft.look_again_at(until)
-    # The deadline is for pods and data, not for the calendar.
-    draft.set_attempt(step_started_at=draft.now)
     return True
 
 
@@ -214,6 +292,11 @@ def _pause_is_over(draft: Draft, seconds: int | None) -> bool:
 
 
 def _gates_pass(draft: Draft, names: list[str] | None) -> bool:
+    if not needs_online_gates(draft.snapshot):
+        # The step was reached just now: Prometheus is asked for the next decision.
+        draft.phase("Progressing", f"{draft.status.candidate_revision}: its gates are judged")
+        draft.look_again_in(0)
+        return False
     return not _holds(draft, draft.judge(online_gates(draft.snapshot.spec.gates, names)), "Progressing")
 
 
@@ -236,17 +319,19 @@ def _is_shadowed(draft: Draft, percent: int, seconds: int) -> bool:
     if draft.snapshot.traffic.can_mirror is False:
         give_up(draft, "ShadowUnsupported", "the gateway cannot copy requests, and a shadow step asks for that")
         return False
+    doubt = "" if draft.snapshot.traffic.can_mirror else " (the GatewayClass does not say whether it can)"
     if draft.attempt.shadow_percent != percent:
         draft.set_attempt(ready_at=None)
         draft.route(shadow_percent=percent)
-        draft.phase("Shadowing", f"{percent} % of the requests are copied to {draft.status.candidate_revision}")
+        draft.phase("Shadowing", f"{percent} % of the requests are copied to {draft.status.candidate_revision}{doubt}")
         draft.look_again_in(0)
         return False
     began = draft.attempt.ready_at or draft.now
     end = began + timedelta(seconds=seconds)
     if draft.now < end:
         draft.set_attempt(ready_at=began)
-        draft.phase("Shadowing", f"requests are copied to {draft.status.candidate_revision} until {end:%H:%M:%S}")
+        whom = draft.status.candidate_revision
+        draft.phase("Shadowing", f"requests are copied to {whom} until {end:%H:%M:%S}{doubt}")
         draft.look_again_at(end)
         return False
     draft.set_attempt(shadow_percent=0)
@@ -262,22 +347,26 @@ def _promote(draft: Draft) -> None:
         draft.phase("Promoting", f"{draft.status.candidate_revision} gets everything")
         draft.look_again_in(0)
         return
-    _make_stable(draft, bake=draft.status.stable_revision is not None)
+    make_stable(draft, bake=draft.status.stable_revision is not None)
 
 
-def _make_stable(draft: Draft, *, bake: bool) -> None:
+def make_stable(draft: Draft, *, bake: bool) -> None:
+    """Let the candidate be the stable revision; with ``bake`` it is watched for a while."""
     rollback, former = draft.snapshot.spec.rollback, draft.status.stable_revision
     name = draft.status.candidate_revision
     if name is None:
         raise AssertionError("there is no candidate to make stable")
+    # What somebody went back from is not kept for another way back.
+    kept = None if draft.attempt.undo else former
     warm = max(rollback.keep_warm_seconds, rollback.auto_window_seconds if bake else 0)
     baking = draft.now + timedelta(seconds=rollback.auto_window_seconds) if bake else None
     draft.set(
         stable_revision=name,
         candidate_revision=None,
         attempt=None,
-        previous_revision=former,
-        warm_until=None if former is None else draft.now + timedelta(seconds=warm),
+        paused=None,
+        previous_revision=kept,
+        warm_until=None if kept is None else draft.now + timedelta(seconds=warm),
         baking_until=baking if baking is not None and baking > draft.now else None,
     )
     if former is not None and draft.rejection_of(former) is None:
@@ -304,8 +393,14 @@ def plan(draft: Draft) -> list[str]:
     rejection = draft.rejection_of(target.revision)
     if rejection is not None:
         return [f"{target.revision} is rejected ({rejection.message}): nothing would be done"]
-    lines = [f"create {target.revision} (version {target.spec.version}, {target.spec.digest})"]
-    measured, has_stable = draft.snapshot.measurements, draft.stable is not None
+    stable = draft.stable
+    if stable is not None and stable.spec.feature_names != target.spec.feature_names:
+        takes, sent = ", ".join(target.spec.feature_names), ", ".join(stable.spec.feature_names)
+        return [f"{target.revision} would be rejected: it takes {takes}; clients send {sent}"]
+    frozen = frozen_until(usable_windows(draft), draft.now)
+    lines = [] if frozen is None else [f"wait until {frozen:%Y-%m-%d %H:%M %Z}: a freeze window"]
+    lines.append(f"create {target.revision} (version {target.spec.version}, {target.spec.digest})")
+    measured, has_stable = draft.snapshot.measurements, stable is not None
     offline = (gate for gate in draft.snapshot.spec.gates if gate.mlflow is not None)
     verdict = worst(judge(gate, measured.get(gate.name), has_stable=has_stable) for gate in offline)
     if verdict is not None:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from registry.rollout.draft import Draft
 
-_BEGINNINGS = ("step_started_at", "ready_at", "traffic_since", "unavailable_since")
+_BEGINNINGS = ("step_started_at", "ready_at", "traffic_since", "unavailable_since", "waits_since")
 
 
 def mend(draft: Draft) -> None:

@@ -35,7 +35,7 @@ def of(draft: Draft) -> list[Condition]:
         ("Ready", *_ready(draft)),
         ("Resolved", *_resolved(draft)),
         ("Compatible", *_by_rejection(draft, "Incompatible", "Compatible")),
-        ("GatesPassed", *_by_rejection(draft, "GateFailed", "GatesPassed")),
+        ("GatesPassed", *_gates_passed(draft)),
         ("Approved", *_approved(draft)),
         ("TrafficInSync", *_in_sync(draft)),
         ("Progressing", *_progressing(draft)),
@@ -112,9 +112,20 @@ def _by_rejection(draft: Draft, reason: str, good: str) -> tuple[Truth, str, str
     return "True", good, f"{resolved.revision} has not failed"
 
 
+def _gates_passed(draft: Draft) -> tuple[Truth, str, str]:
+    """Return what the gates say of the newest candidate that were judged so far."""
+    known = _by_rejection(draft, "GateFailed", "GatesPassed")
+    open_gates = [gate for gate in draft.status.gates if gate.state != "Passed"]
+    if known[0] == "True" and draft.status.attempt is not None and open_gates:
+        return "Unknown", open_gates[0].state, open_gates[0].message[:1024]
+    return known
+
+
 def _approved(draft: Draft) -> tuple[Truth, str, str]:
-    if draft.status.phase == "AwaitingApproval":
-        return "False", "AwaitingApproval", draft.status.message
+    step, attempt = draft.current_step, draft.status.attempt
+    waits = step is not None and step.approval is not None and draft.status.phase != "RollingBack"
+    if waits and attempt is not None and attempt.approved_by is None:
+        return "False", "AwaitingApproval", f"{draft.status.candidate_revision} waits for somebody's approval"
     return "True", "NothingToApprove", "no step waits for an approval"
 
 

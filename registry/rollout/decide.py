@@ -7,14 +7,12 @@ Traffic, pods and records elsewhere follow from it alone, so a crash between any
 
 from __future__ import annotations
 
-from datetime import timedelta
-
-from registry.api.served_model import FreezeWindow
 from registry.api.status import Attempt, Resolved
 from registry.rollout import advance, clock, conditions
 from registry.rollout.actions import fold_in, undo_to
 from registry.rollout.draft import Draft
-from registry.rollout.freeze import fault, frozen_until
+from registry.rollout.freeze import frozen_until
+from registry.rollout.gates import needs_online_gates
 from registry.rollout.intent import Intent
 from registry.rollout.snapshot import NotFound, Snapshot, Target, Unknown
 
@@ -30,7 +28,7 @@ def decide(snapshot: Snapshot) -> Intent:
         if snapshot.status.phase == "RollingBack":
             _finish_way_back(draft)
     elif draft.status.attempt is not None and draft.status.attempt.undo:
-        advance.finish_undo(draft)
+        _finish_undo(draft)
     elif not _held_by_owner(draft):
         _pursue(draft)
     _bake(draft)
@@ -73,11 +71,25 @@ def _finish_way_back(draft: Draft) -> None:
     if not draft.snapshot.traffic.in_sync:
         waits = draft.snapshot.traffic.message or "the gateway has not followed yet"
         draft.phase("RollingBack", f"{draft.status.message.partition(';')[0]}; {waits}")
-        draft.look_again_in(1)
+        draft.look_again_in(5)
         return
     draft.set(candidate_revision=None, attempt=None)
     _rest(draft)
     draft.look_again_in(0)
+
+
+def _finish_undo(draft: Draft) -> None:
+    """Bring a former revision back; where its pods do not come, what else is wanted takes its place."""
+    target = draft.snapshot.resolution
+    if (
+        isinstance(target, Target)
+        and advance.is_overdue(draft)
+        and target.revision not in (draft.status.candidate_revision, draft.status.stable_revision)
+        and draft.rejection_of(target.revision) is None
+    ):
+        _supersede(draft, f"{target.revision} is wanted, and the pods of the former revision do not come")
+        return
+    advance.finish_undo(draft)
 
 
 def _held_by_owner(draft: Draft) -> bool:
@@ -86,6 +98,9 @@ def _held_by_owner(draft: Draft) -> bool:
     if not (spec.suspend or spec.plan_only):
         draft.set(plan=[])
         return False
+    attempt = draft.status.attempt
+    if attempt is not None and attempt.waits_since is not None:
+        draft.set_attempt(waits_since=None)  # no deadline runs meanwhile
     plan = advance.plan(draft) if spec.plan_only else []
     draft.set(plan=plan, message="; ".join(plan) or "suspended: nothing changes but by abort or undo")
     return True
@@ -98,8 +113,9 @@ def _pursue(draft: Draft) -> None:
         _without_target(draft, target.message)
     elif isinstance(target, Unknown):
         if draft.status.attempt is not None:
-            advance.hold_unavailable(draft, target.message)
-        else:
+            if not advance.goes_back(draft):
+                advance.hold_unavailable(draft, target.message)
+        elif draft.status.phase != "Frozen":
             _rest(draft)
     elif draft.status.candidate_revision not in (None, target.revision):
         _replace_candidate(draft, target)
@@ -107,7 +123,7 @@ def _pursue(draft: Draft) -> None:
         _rest(draft)
     elif draft.status.candidate_revision == target.revision:
         advance.step(draft)
-    elif draft.rejection_of(target.revision) is not None:
+    elif draft.rejection_of(target.revision) is not None or _is_baking(draft):
         _rest(draft)
     else:
         _begin(draft, target)
@@ -131,6 +147,10 @@ def _replace_candidate(draft: Draft, target: Target) -> None:
 def _supersede(draft: Draft, message: str) -> None:
     """Take the candidate's traffic away without rejecting it; the next decision begins anew once that is done."""
     candidate = draft.status.candidate_revision
+    if draft.status.stable_revision is None and draft.attempt.weight:
+        # It is all that serves: it goes on until what is wanted instead has taken over, step by step.
+        advance.make_stable(draft, bake=False)
+        return
     if candidate is not None:
         draft.outcome(candidate, "Superseded", "Superseded", message)
     draft.set_attempt(weight=0, shadow_percent=0, match=None)
@@ -141,7 +161,7 @@ def _supersede(draft: Draft, message: str) -> None:
 
 def _begin(draft: Draft, target: Target) -> None:
     """Start an attempt, unless it is a time in which nothing starts."""
-    frozen = frozen_until(_usable_windows(draft), draft.now)
+    frozen = frozen_until(advance.usable_windows(draft), draft.now)
     if frozen is not None:
         draft.phase("Frozen", f"{target.revision} waits until {frozen:%Y-%m-%d %H:%M %Z}: a freeze window")
         draft.look_again_at(frozen)
@@ -152,21 +172,20 @@ def _begin(draft: Draft, target: Target) -> None:
         candidate_revision=target.revision,
         attempt=Attempt(id=f"{target.revision}/{number}", step_started_at=draft.now),
         attempts=number,
-        baking_until=None,
+        paused=None,
         gates=[],
     )
     draft.phase("Validating", f"{target.revision}: its pods start, and its gates are judged")
     draft.look_again_in(0)
 
 
-def _usable_windows(draft: Draft) -> list[FreezeWindow]:
-    return [window for window in draft.snapshot.spec.freeze_windows if fault(window) is None]
-
-
 def _bake(draft: Draft) -> None:
     """Watch a promoted revision, and go back by ourselves where its online gates fail."""
     until, stable = draft.status.baking_until, draft.status.stable_revision
     if until is None or stable is None or draft.status.phase == "RollingBack" or draft.snapshot.spec.suspend:
+        return
+    if not needs_online_gates(draft.snapshot):
+        draft.look_again_in(0)  # it was promoted just now: Prometheus is asked for the next decision
         return
     verdict = draft.judge(gate for gate in draft.snapshot.spec.gates if gate.prometheus is not None)
     previous = draft.revision(draft.status.previous_revision)
@@ -175,8 +194,9 @@ def _bake(draft: Draft) -> None:
         draft.event("RolledBack", verdict.message, warning=True)
     elif draft.now >= until:
         draft.set(baking_until=None)
-        if draft.status.candidate_revision is None:
+        if draft.status.phase == "Baking":
             _rest(draft)
+        draft.look_again_in(0)  # what is wanted by now may begin
     else:
         draft.look_again_at(until)
         draft.look_again_in(5)
@@ -198,12 +218,16 @@ def _rest(draft: Draft) -> None:
     status = draft.status
     resolved = status.resolved
     rejection = None if resolved is None else draft.rejection_of(resolved.revision)
-    if status.baking_until is not None and draft.now < status.baking_until:
+    if status.baking_until is not None and _is_baking(draft):
+        wanted = None if resolved is None or rejection is not None else resolved.revision
         until = f"{status.baking_until:%H:%M:%S}"
-        draft.phase("Baking", f"{status.stable_revision} serves everything and is watched until {until}")
+        then = "" if wanted in (None, status.stable_revision) else f"; then {wanted} is rolled out"
+        draft.phase("Baking", f"{status.stable_revision} serves everything and is watched until {until}{then}")
     elif rejection is not None:
         serving = f"{status.stable_revision} serves" if status.stable_revision else "nothing serves"
-        draft.phase("Rejected", f"{rejection.revision}: {rejection.message}; {serving}")
+        said = rejection.message
+        why = said if rejection.revision in said else f"{rejection.revision}: {said}"
+        draft.phase("Rejected", f"{why}; {serving}")
     elif status.stable_revision is not None:
         draft.phase("Healthy", f"{status.stable_revision} serves")
     else:
@@ -212,10 +236,7 @@ def _rest(draft: Draft) -> None:
         draft.phase("Pending", why or "nothing is resolved yet")
 
 
-def needs_online_gates(snapshot: Snapshot) -> bool:
-    """Tell whether a decision on this snapshot looks at Prometheus; the gatherer asks only then."""
-    status, steps = snapshot.status, snapshot.spec.rollout.steps
-    if status.baking_until is not None and snapshot.now < status.baking_until + timedelta(seconds=5):
-        return True
-    attempt = status.attempt
-    return attempt is not None and attempt.step < len(steps) and steps[attempt.step].gate is not None
+def _is_baking(draft: Draft) -> bool:
+    """Tell whether what was promoted is still watched: it must be able to go back by itself, so nothing else starts."""
+    until = draft.status.baking_until
+    return until is not None and draft.now < until

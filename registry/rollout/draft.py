@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from registry.api.model_revision import Outcome
-from registry.api.served_model import Gate, Phase
+from registry.api.served_model import Gate, Phase, Step
 from registry.api.status import ActionOutcome, Attempt, Rejection, ServedModelStatus
 from registry.rollout.gates import Verdict, judge, noted, worst
 from registry.rollout.intent import ActionResult, Event, RevisionOutcome
@@ -120,6 +120,14 @@ class Draft:
         if self.status.attempt is None:
             raise AssertionError("there is no attempt")
         return self.status.attempt
+
+    @property
+    def current_step(self) -> Step | None:
+        """The step that is being done; None after the last, and where there is no attempt or the rest is skipped."""
+        attempt, steps = self.status.attempt, self.snapshot.spec.rollout.steps
+        if attempt is None or attempt.promoted or attempt.step >= len(steps):
+            return None
+        return steps[attempt.step]
 
     def _processed(self, action: Action, result: ActionResult) -> None:
         self.results.append(result)

@@ -24,7 +24,7 @@ def fault(window: FreezeWindow) -> str | None:
     """Return what is wrong with a window that the schema lets through, or None."""
     try:
         ZoneInfo(window.time_zone)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # the last of a folder of zones, such as Europe
         return f"there is no time zone {window.time_zone!r}; take an IANA name such as Europe/Berlin"
     try:
         CronSim(window.schedule, datetime(2026, 1, 1))  # noqa: DTZ001 - only its grammar is tried
@@ -36,8 +36,17 @@ def fault(window: FreezeWindow) -> str | None:
 def _end(window: FreezeWindow, now: datetime) -> datetime | None:
     """Return when the window that holds ``now`` ends; a new one may begin before the last has ended."""
     zone = ZoneInfo(window.time_zone)
-    length = timedelta(seconds=window.duration_seconds)
-    for start in CronSim(window.schedule, now.astimezone(zone) + timedelta(seconds=1), reverse=True):
-        end = start.astimezone(now.tzinfo) + length
-        return end if end > now else None
-    return None
+    # In the hour that comes twice cronsim, asked what was before, forgets what began in its first half.
+    last, moments = now, [now]
+    while last.astimezone(zone).fold:
+        last -= timedelta(minutes=1)
+        moments = [now, last]
+    ends = [_began(window.schedule, moment, zone) for moment in moments]
+    end = max(ends) + timedelta(seconds=window.duration_seconds)
+    return end if end > now else None
+
+
+def _began(schedule: str, moment: datetime, zone: ZoneInfo) -> datetime:
+    """Return when a schedule was last due."""
+    start: datetime = next(CronSim(schedule, (moment + timedelta(seconds=1)).astimezone(zone), reverse=True))
+    return start.astimezone(moment.tzinfo)

@@ -9,13 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from registry.api.served_model import Gate, MlflowGate, PrometheusGate
 from registry.api.status import GateStatus
-from registry.rollout.snapshot import Measurement
+from registry.rollout.snapshot import Measurement, Snapshot
 
+# The last look at a revision that is watched may come that much late.
+_LATE = timedelta(seconds=5)
 State = Literal["Passed", "Failed", "NoData", "Unavailable"]  # as in GateStatus
 
 
@@ -34,7 +36,7 @@ def judge(gate: Gate, measured: Measurement | None, *, has_stable: bool) -> Verd
     Args:
         gate: what is demanded.
         measured: what its source said; None where it was not asked, which is no data.
-        has_stable: whether there is a stable revision; without one, relative limits do not apply.
+        has_stable: whether there is a stable revision; without one, relative limits and queries do not apply.
 
     """
     measured = measured or Measurement()
@@ -44,7 +46,16 @@ def judge(gate: Gate, measured: Measurement | None, *, has_stable: bool) -> Verd
         return _judge_mlflow(gate.name, gate.mlflow, measured, has_stable=has_stable)
     if gate.prometheus is None:
         return Verdict(gate.name, "Failed", f"gate {gate.name} has neither mlflow nor prometheus")
-    return _judge_prometheus(gate.name, gate.prometheus, measured)
+    return _judge_prometheus(gate.name, gate.prometheus, measured, has_stable=has_stable)
+
+
+def needs_online_gates(snapshot: Snapshot) -> bool:
+    """Tell whether a decision on this snapshot looks at Prometheus; the gatherer asks only then."""
+    status, steps = snapshot.status, snapshot.spec.rollout.steps
+    if status.baking_until is not None and snapshot.now < status.baking_until + _LATE:
+        return True
+    attempt = status.attempt
+    return attempt is not None and attempt.step < len(steps) and steps[attempt.step].gate is not None
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict | None:
@@ -68,6 +79,7 @@ def noted(known: Iterable[GateStatus], verdicts: Iterable[Verdict], now: datetim
     return list(found.values())
 
 
+_STABLE = "{stable}"
 _ORDER: Mapping[State, int] = {"Failed": 0, "Unavailable": 1, "NoData": 2, "Passed": 3}
 
 
@@ -88,7 +100,9 @@ def _judge_mlflow(name: str, gate: MlflowGate, measured: Measurement, *, has_sta
     return _verdict(name, f"{gate.metric} is {value:.6g}", fault)
 
 
-def _judge_prometheus(name: str, gate: PrometheusGate, measured: Measurement) -> Verdict:
+def _judge_prometheus(name: str, gate: PrometheusGate, measured: Measurement, *, has_stable: bool) -> Verdict:
+    if not has_stable and _STABLE in f"{gate.query} {gate.samples_query}":
+        return Verdict(name, "Passed", f"gate {name} compares with the stable revision, and there is none")
     if measured.no_value:
         return Verdict(name, "NoData", f"gate {name}: {measured.no_value}")
     if gate.minimum_samples is not None:
@@ -98,7 +112,12 @@ def _judge_prometheus(name: str, gate: PrometheusGate, measured: Measurement) ->
     value = _number(measured.value)
     if value is None:
         return Verdict(name, "NoData", f"gate {name}: the query has no value")
-    return _verdict(name, f"the query is {value:.6g}", _outside(value, gate.min, gate.max))
+    fault = _outside(value, gate.min, gate.max)
+    if fault is None and math.isinf(value):
+        return Verdict(
+            name, "NoData", f"gate {name}: the query is {value:+}, which is what a division by nothing gives"
+        )
+    return _verdict(name, f"the query is {value:.6g}", fault)
 
 
 def _verdict(name: str, found: str, fault: str | None) -> Verdict:

@@ -173,7 +173,19 @@ BAD: list[tuple[str, Resource, Manifest, str]] = [
         "one host for both kinds of route",
         SERVED_MODELS,
         served(route__grpcHostnames=["cars.example.com"]),
-        "spec.route: .*grpcHostnames must not repeat hostnames: a listener takes only one kind of route for a hostname",
+        "spec.route: .*grpcHostnames and hostnames must have no host in common",
+    ),
+    (
+        "a host of the one below a wildcard of the other",
+        SERVED_MODELS,
+        served(route__hostnames=["*.example.com"], route__grpcHostnames=["cars.example.com"]),
+        "spec.route: .*grpcHostnames and hostnames must have no host in common",
+    ),
+    (
+        "a wildcard of the one above a wildcard of the other",
+        SERVED_MODELS,
+        served(route__hostnames=["*.cars.example.com"], route__grpcHostnames=["*.example.com"]),
+        "spec.route: .*grpcHostnames and hostnames must have no host in common",
     ),
     (
         "a revision with such replicas",
