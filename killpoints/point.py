@@ -74,6 +74,7 @@ class Run:
         self._stage = ClusterStage(self.cluster, self.name, self.scenario, self.queries, self.clock)
         self._witness = Invariants(self.cluster.api, self.cluster.namespace, self.name)
         self._states: list[FinalState] = []
+        self.was_missed = False
         self._victim: Kill | None = None
         self._kill: Kill | None = None
 
@@ -96,6 +97,7 @@ class Run:
         except HarnessError as error:
             return [str(error), *self._witness.broken]
         wrong = [*self._witness.broken, *differences(self._states[-1], baseline.state)]
+        self.was_missed = playing.crashes == 0
         if playing.crashes != 1:
             wrong.append(f"the controller was killed {playing.crashes} times, and not once")
         return wrong
