@@ -24,6 +24,7 @@ class Readiness:
     ready: bool
     fault: str | None = None
     waits_for: str = ""
+    lost: bool = True
 
 
 def readiness(inference_service: Manifest | None, deployment: Manifest | None, pods: Iterable[Manifest]) -> Readiness:
@@ -35,11 +36,12 @@ def readiness(inference_service: Manifest | None, deployment: Manifest | None, p
     if deployment is None or not _belongs(deployment, inference_service):
         return Readiness(False, waits_for=f"its Deployment is not there yet{_said(inference_service)}"[:_LONGEST])
     if _has_available(deployment):
-        return Readiness(True)
+        return Readiness(True, lost=False)
     found = [trouble for pod in pods for trouble in _troubles(pod)]
     faults = [message for message, final in found if final]
     reasons = sorted({message for message, _ in found})
-    return Readiness(False, faults[0] if faults else None, "; ".join(reasons)[:_LONGEST])
+    lost = not deployment.get("status", {}).get("availableReplicas")
+    return Readiness(False, faults[0] if faults else None, "; ".join(reasons)[:_LONGEST], lost)
 
 
 def _belongs(deployment: Manifest, inference_service: Manifest) -> bool:

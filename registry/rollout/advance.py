@@ -29,7 +29,8 @@ def step(draft: Draft) -> None:
     if _is_refused(draft):
         return
     if not candidate.ready:
-        _give_back(draft)
+        if candidate.lost:
+            _give_back(draft)
         why = f": {candidate.waits_for}" if candidate.waits_for else ""
         _wait(draft, _phase_of_waiting(draft), f"{candidate.name} waits for its pods to be ready{why}")
         return
@@ -53,7 +54,7 @@ def goes_back(draft: Draft) -> bool:
     if candidate.fault is not None:
         give_up(draft, "NotReady", f"{candidate.name} cannot be served: {candidate.fault}")
         return True
-    if not candidate.ready:
+    if candidate.lost:
         _give_back(draft)
     step = draft.current_step
     gate = None if step is None else step.gate

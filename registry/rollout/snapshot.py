@@ -48,6 +48,7 @@ class Revision:
         outcome: what became of it.
         served_until: when it stopped being the stable one.
         ready: whether its pods, of the wanted version and digest, take requests.
+        lost: whether not one of its pods takes requests; while a Deployment is being changed it is neither.
         fault: why its pods will never be ready, where that is known.
         waits_for: what keeps its pods from being ready now, where that is known.
 
@@ -58,6 +59,7 @@ class Revision:
     outcome: Outcome = "Candidate"
     served_until: datetime | None = None
     ready: bool = False
+    lost: bool = False
     fault: str | None = None
     waits_for: str = ""
 

@@ -81,3 +81,28 @@ def test_pods_that_are_left_of_a_former_inference_service_of_the_name_are_not_re
     assert not readiness({"metadata": {"uid": "new"}}, deployment, ()).ready
     assert readiness({"metadata": {"uid": "former"}}, deployment, ()).ready
     assert not readiness({"metadata": {"uid": "former", "deletionTimestamp": "now"}}, deployment, ()).ready
+
+
+@pytest.mark.parametrize(
+    ("found", "lost"),
+    [
+        (deployment(replicas=1, updatedReplicas=1, availableReplicas=1), False),
+        # Somebody, or an autoscaler, changed it a moment ago.
+        (deployment(generation=3, replicas=1, updatedReplicas=1, availableReplicas=1), False),
+        (deployment(replicas=1, updatedReplicas=1), True),
+        (None, True),
+    ],
+)
+def test_a_revision_is_lost_only_where_not_one_pod_takes_requests(found: dict[str, Any] | None, lost: bool) -> None:
+    assert readiness(ISVC, found, ()).lost is lost
+
+
+def test_a_secret_that_is_not_there_yet_is_waited_for() -> None:
+    found = readiness(ISVC, deployment(), [waiting("CreateContainerConfigError", 'secret "store" not found')])
+    assert found.fault is None
+    assert found.waits_for == 'CreateContainerConfigError: secret "store" not found'
+
+
+def test_a_predictor_that_ended_often_and_runs_now_may_get_ready() -> None:
+    pod = {"status": {"containerStatuses": [{"state": {"running": {}}, "restartCount": 3}]}}
+    assert readiness(ISVC, deployment(), [pod]).fault is None

@@ -54,6 +54,9 @@ def test_a_candidate_that_loses_its_pods_gives_its_requests_back_and_gets_them_a
     assert world.weights == {"fleet-1": 50, "fleet-2": 50}
     world.ready = False
     world.revisions["fleet-2"] = replace(world.revisions["fleet-2"], ready=False)
+    world.step()
+    assert world.weights == {"fleet-1": 50, "fleet-2": 50}, "its Deployment is being changed, and pods are there"
+    world.revisions["fleet-2"] = replace(world.revisions["fleet-2"], ready=False, lost=True)
     world.wait(30)
     assert world.weights == {"fleet-1": 100}
     assert world.status.candidate_revision == "fleet-2"

@@ -120,7 +120,13 @@ class World:
             ready = name in alive and (known.ready or (self.ready and name not in self.faults))
             fault = self.faults.get(name) if name in alive else None
             self.revisions[name] = Revision(
-                name, known.spec, outcome=known.outcome, served_until=known.served_until, ready=ready, fault=fault
+                name,
+                known.spec,
+                outcome=known.outcome,
+                served_until=known.served_until,
+                ready=ready,
+                lost=not ready,
+                fault=fault,
             )
 
     def settle(self, *, most: int = 100) -> None:
