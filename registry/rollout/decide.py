@@ -184,10 +184,11 @@ def _bake(draft: Draft) -> None:
     until, stable = draft.status.baking_until, draft.status.stable_revision
     if until is None or stable is None or draft.status.phase == "RollingBack" or draft.snapshot.spec.suspend:
         return
-    if not needs_online_gates(draft.snapshot):
+    if draft.snapshot.status.baking_until is None:
         draft.look_again_in(0)  # it was promoted just now: Prometheus is asked for the next decision
         return
-    verdict = draft.judge(gate for gate in draft.snapshot.spec.gates if gate.prometheus is not None)
+    gates = [gate for gate in draft.snapshot.spec.gates if gate.prometheus is not None]
+    verdict = draft.judge(gates) if needs_online_gates(draft.snapshot) else None
     previous = draft.revision(draft.status.previous_revision)
     if verdict is not None and verdict.state == "Failed" and previous is not None:
         undo_to(draft, previous, "GateFailed", f"{stable} failed while baking: {verdict.message}", by=None)

@@ -262,3 +262,14 @@ def test_no_message_names_a_revision_twice() -> None:
     world.move_alias(1)
     world.wait(120)
     assert world.status.message == "fleet-1 waits for its pods to be ready, longer than the deadline; nothing serves"
+
+
+def test_a_watch_that_ended_while_nobody_looked_is_over_at_the_next_look() -> None:
+    world = serving(1, bake=300, gates=[ERRORS])
+    world.move_alias(2)
+    world.wait(30)
+    assert world.phase == "Baking"
+    world.now += timedelta(seconds=HOUR)
+    world.settle()
+    assert (world.phase, world.status.baking_until) == ("Healthy", None)
+    assert [gate.state for gate in world.status.gates] == ["Passed"], "nobody asked, so nothing is known anew"
