@@ -109,6 +109,8 @@ class Rejection(ApiModel):
     """Who, where it was a person."""
     served: bool = False
     """It had been the stable one: it was rolled back, and not only refused."""
+    lapsed: bool = False
+    """It may be tried again: the selector means another by now. Kept until the ModelRevision says what became of it."""
 
 
 class Pause(ApiModel):

@@ -164,7 +164,7 @@ def overview(served_model: Manifest, resources: Resources, freeze: Freeze | None
         hostnames=(*(route.get("hostnames") or ()), *(route.get("grpcHostnames") or ())),
         created_at=time_of(metadata.get("creationTimestamp")),
         resolved_version=(status.get("resolved") or {}).get("version", ""),
-        rejected=tuple(one["revision"] for one in status.get("rejectedRevisions") or ()),
+        rejected=tuple(one["revision"] for one in status.get("rejectedRevisions") or () if not one.get("lapsed")),
         revisions=tuple(_revisions(status, resources)),
         steps=steps_of(spec, status),
         gates=tuple(_gates(spec, status)),

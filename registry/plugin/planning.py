@@ -122,7 +122,7 @@ def _verdict_on_target(served_model: Manifest) -> tuple[bool, str]:
             return False, f"{target} got everything and is watched: nothing else would be done"
         return False, f"{target} serves already: nothing would be done; another version would take these steps"
     for rejection in status.get("rejectedRevisions") or ():
-        if rejection["revision"] == target:
+        if rejection["revision"] == target and not rejection.get("lapsed"):
             name = served_model["metadata"]["name"]
             said = rejection.get("message") or rejection.get("reason")
             return False, f"{target} is rejected ({said}): nothing would be done before `kubectl telltale retry {name}`"

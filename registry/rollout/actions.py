@@ -194,10 +194,10 @@ def _resume(draft: Draft, action: Action) -> None:
 
 
 def _retry(draft: Draft, action: Action) -> None:
-    if not draft.status.rejected_revisions:
+    if not draft.rejections:
         draft.ignored(action, "no revision is rejected")
         return
-    names = ", ".join(rejection.revision for rejection in draft.status.rejected_revisions)
+    names = ", ".join(rejection.revision for rejection in draft.rejections)
     draft.set(rejected_revisions=[])
     draft.applied(action, f"tries {names} again")
 

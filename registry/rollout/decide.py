@@ -7,7 +7,7 @@ Traffic, pods and records elsewhere follow from it alone, so a crash between any
 
 from __future__ import annotations
 
-from registry.api.status import Attempt, Resolved
+from registry.api.status import Attempt, Rejection, Resolved
 from registry.rollout import advance, clock, conditions
 from registry.rollout.actions import fold_in, undo_to
 from registry.rollout.draft import Draft
@@ -21,6 +21,7 @@ def decide(snapshot: Snapshot) -> Intent:
     """Return what is to be done now; the same snapshot always gives the same intent."""
     draft = Draft(snapshot, snapshot.status)
     clock.mend(draft)
+    _forget_rejections(draft)
     _take_resolution(draft)
     fold_in(draft)
     if draft.status.phase == "RollingBack":
@@ -61,9 +62,25 @@ def _take_resolution(draft: Draft) -> None:
                 at=draft.now,
             ),
             # A rejection holds until the selector resolves elsewhere; this is elsewhere.
-            rejected_revisions=[r for r in draft.status.rejected_revisions if r.revision == target.revision],
+            rejected_revisions=[
+                rejection.model_copy(update={"lapsed": rejection.lapsed or rejection.revision != target.revision})
+                for rejection in draft.status.rejected_revisions
+            ],
         )
         draft.event("Resolved", f"{spec.model} is version {spec.version} (MLflow's {spec.mlflow_version})")
+
+
+def _forget_rejections(draft: Draft) -> None:
+    """Let go of rejections that hold no more, once their ModelRevisions say so: a crash must not lose why."""
+
+    def is_open(rejection: Rejection) -> bool:
+        revision = draft.revision(rejection.revision)
+        return revision is not None and revision.outcome not in ("Rejected", "RolledBack")
+
+    known = draft.status.rejected_revisions
+    kept = [rejection for rejection in known if not rejection.lapsed or is_open(rejection)]
+    if len(kept) < len(known):
+        draft.set(rejected_revisions=kept)
 
 
 def _finish_way_back(draft: Draft) -> None:
@@ -173,6 +190,7 @@ def _begin(draft: Draft, target: Target) -> None:
         attempt=Attempt(id=f"{target.revision}/{number}", step_started_at=draft.now),
         attempts=number,
         paused=None,
+        rejected_revisions=[one for one in draft.status.rejected_revisions if one.revision != target.revision],
         gates=[],
     )
     draft.phase("Validating", f"{target.revision}: its pods start, and its gates are judged")

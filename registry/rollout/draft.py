@@ -97,8 +97,12 @@ class Draft:
 
     def rejection_of(self, revision: str) -> Rejection | None:
         """Return why a revision is not tried again, or None if it may be."""
-        found = (rejection for rejection in self.status.rejected_revisions if rejection.revision == revision)
-        return next(found, None)
+        return next((rejection for rejection in self.rejections if rejection.revision == revision), None)
+
+    @property
+    def rejections(self) -> list[Rejection]:
+        """What is not to be tried again."""
+        return [rejection for rejection in self.status.rejected_revisions if not rejection.lapsed]
 
     def revision(self, name: str | None) -> Revision | None:
         """Return what is known of a revision."""

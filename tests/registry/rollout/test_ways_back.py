@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -234,3 +235,33 @@ def test_a_way_back_is_told_by_its_gateway_and_not_asked_for_each_second() -> No
     assert intent.look_again is not None
     assert intent.look_again >= world.now + timedelta(seconds=5)
     assert "g/telltale" in world.status.message
+
+
+def test_why_a_revision_was_rejected_is_not_forgotten_before_its_record_says_so() -> None:
+    world = serving(1, {"setWeight": 10}, {"pause": {}})
+    world.move_alias(2)
+    world.settle()
+    world.act("Abort")
+    world.settle()
+    world.revisions["fleet-2"] = replace(world.revisions["fleet-2"], outcome="Candidate")  # it could not be written
+    world.move_alias(3)
+    world.settle()
+    (rejection,) = world.status.rejected_revisions
+    assert (rejection.revision, rejection.reason, rejection.lapsed) == ("fleet-2", "Aborted", True)
+    world.revisions["fleet-2"] = replace(world.revisions["fleet-2"], outcome="Rejected")
+    world.settle()
+    assert world.status.rejected_revisions == []
+
+
+def test_a_rejection_that_has_lapsed_holds_nothing_though_its_record_is_not_written() -> None:
+    world = serving(1, {"setWeight": 10}, {"pause": {}})
+    world.move_alias(2)
+    world.settle()
+    world.act("Abort")
+    world.settle()
+    for number in (3, 2):
+        world.revisions["fleet-2"] = replace(world.revisions["fleet-2"], outcome="Candidate")
+        world.move_alias(number)
+        world.settle()
+    assert (world.phase, world.status.candidate_revision) == ("Paused", "fleet-2")
+    assert world.status.rejected_revisions == []
