@@ -27,7 +27,8 @@ def main(arguments: list[str]) -> int:
     """Run and print the count; returns the exit code."""
     options = _options(arguments)
     console = Console()
-    for name in ("registry", "kopf", "aiohttp"):
+    # What they would say on standard error: asyncio of a callback of kopf's that fails when it is stopped, for one.
+    for name in ("registry", "kopf", "aiohttp", "asyncio"):
         logging.getLogger(name).addHandler(logging.NullHandler())
     if options.replay is not None:
         return _tell(console, _replayed(options.replay))

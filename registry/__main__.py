@@ -14,10 +14,10 @@ import logging
 import os
 import signal
 import textwrap
-import time
-from threading import Event, Thread
+from threading import Event
 
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from registry.errors import RegistryError
 from registry.settings import RegistrySettings
@@ -46,8 +46,8 @@ def main() -> int:
     given = parser.parse_args()
     try:
         settings = RegistrySettings(**({} if given.log_level is None else {"log_level": given.log_level}))
-    except ValidationError as error:
-        parser.error(str(error))
+    except (ValidationError, SettingsError) as error:
+        parser.error(f"{error}: {error.__cause__}" if isinstance(error, SettingsError) else str(error))
     configure(settings.log_level)
     os.environ.update({name: value for name, value in _MLFLOW.items() if name not in os.environ})
     try:
@@ -59,11 +59,12 @@ def main() -> int:
 
 async def _run(settings: RegistrySettings) -> int:
     from registry.composition import build  # noqa: PLC0415 - imports MLflow, which reads the environment just set
+    from registry.controller import join  # noqa: PLC0415 - the same
     from registry.watches import Watches  # noqa: PLC0415 - imports kopf, as the next
     from registry.watching import WATCHED, watch  # noqa: PLC0415 - the same for kopf and its loggers
 
     spans = pipeline_for("telltale-registry", os.environ)
-    controller, stop, watches = build(settings, spans=spans), Event(), Watches(WATCHED)
+    controller, stop, watches = build(settings, spans=spans), Event(), Watches(WATCHED, settings.namespaces)
     signalled, begun, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
     health = controller.health(watches.ailment)
     threads = controller.start(stop)
@@ -77,7 +78,7 @@ async def _run(settings: RegistrySettings) -> int:
         listening.cancel()
         stop.set()
         controller.hurry()
-        await asyncio.to_thread(_join, threads)
+        await asyncio.to_thread(join, threads, _GRACE_SECONDS)  # for a request to the API server, at the longest
         ended.set()
     try:
         await watching
@@ -100,13 +101,6 @@ async def _take_signals(begun: asyncio.Event, signalled: asyncio.Event) -> None:
         begun.clear()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, signalled.set)
-
-
-def _join(threads: list[Thread]) -> None:
-    """Wait for what is under way: a request to the API server, at the longest."""
-    deadline = time.monotonic() + _GRACE_SECONDS
-    for thread in threads:
-        thread.join(max(deadline - time.monotonic(), 0.0))
 
 
 def _parser() -> argparse.ArgumentParser:

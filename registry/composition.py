@@ -8,10 +8,11 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
-from registry.controller import Workers, repeat
+from registry.controller import Workers, join, repeat
 from registry.effects import Effects
 from registry.errors import KubernetesError
 from registry.events import Recorder
@@ -42,9 +43,13 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 Wrap = Callable[[Writes], Writes]
-# The lease is taken by another this long after we stopped writing, at the least; longer than any request.
-_FENCE_MARGIN_SECONDS = 6.0
 _RETRY_SECONDS = 15.0
+_WEBHOOK_THREADS = 4
+# How long what a loop does between two signs of life may take: a few requests to MLflow, of 10 s each at the longest,
+# or a notification that is tried three times.
+_LONGEST_STEP_SECONDS = 60.0
+# The lease is let go of so soon although a worker may still be writing.
+_SETTLE_SECONDS = 5.0
 _SOON_SECONDS = 1.0
 
 
@@ -78,16 +83,19 @@ class Controller:
     def start(self, stop: Event) -> list[Thread]:
         """Start every thread but the watches'; they end after ``stop``."""
         settings = self.settings
-        threads = self.workers.start(settings.workers)
+        workers = self.workers.start(settings.workers)
         jobs: list[tuple[str, Callable[[], None]]] = [
-            ("mlflow", lambda: repeat(self.poll, settings.mlflow_poll_seconds, stop)),
+            ("mlflow", lambda: repeat(self.poll, settings.mlflow_poll_seconds, stop, self._poll_beats)),
             ("relist", lambda: self.keep_looking(stop)),
-            ("write-back", lambda: self.write_back.run(stop, _RETRY_SECONDS)),
-            ("webhooks", lambda: self.notifier.run(stop)),
+            ("write-back", lambda: self.write_back.run(stop, _RETRY_SECONDS, self._beat("write-back", _RETRY_SECONDS))),
         ]
+        for number in range(1, _WEBHOOK_THREADS + 1):
+            beat = self._beat(f"webhooks-{number}", 0.0)
+            jobs.append((f"webhooks-{number}", partial(self.notifier.run, stop, beat)))
         if self.leader is not None:
             leader = self.leader
-            jobs.append(("lease", lambda: leader.run(stop)))
+            jobs.append(("lease", lambda: leader.run(stop, lambda: join(workers, _SETTLE_SECONDS))))
+        threads = list(workers)
         for name, job in jobs:
             thread = Thread(target=job, name=name, daemon=True)
             thread.start()
@@ -103,7 +111,14 @@ class Controller:
     def poll(self) -> None:
         """Ask MLflow what moved."""
         if self.is_leading():
-            self.resolver.poll()
+            self.resolver.poll(self._poll_beats)
+
+    def _poll_beats(self) -> None:
+        self._beat("mlflow", self.settings.mlflow_poll_seconds)()
+
+    def _beat(self, loop: str, pause: float) -> Callable[[], None]:
+        """Return how a loop gives a sign of life before it pauses for so long, or takes its next step."""
+        return lambda: self.vitals.beat(loop, pause=pause + _LONGEST_STEP_SECONDS)
 
     def keep_looking(self, stop: Event) -> None:
         """List everything now and then, and at once when this replica begins to lead, until ``stop``."""
@@ -123,8 +138,10 @@ class Controller:
                     pause = _SOON_SECONDS
 
     def begin(self) -> None:
-        """Begin to lead: look at everything."""
+        """Begin to lead: look at everything, and go by nothing that was known when it led before."""
         self.listed.clear()
+        self.resolver.forget_all()
+        self.reconciler.forget_all()
         self.relist.forget()
         self.write_back.forget()
         self.wake.set()
@@ -242,7 +259,7 @@ def build(
     )
     write_back = WriteBack(models, is_leading)
     effects = Effects(write, write_back, clock)
-    notifier = Notifier(api)
+    notifier = Notifier(api, time.monotonic)
     recorder = Recorder(write, settings.identity, clock)
     observer = Observer(metrics.rollouts, tracing, models)
     reconciler = Reconciler(gatherer, effects, resolver, recorder, notifier, clock, observer)
@@ -251,7 +268,7 @@ def build(
         settings.lease_namespace,
         settings.lease_name,
         settings.lease_seconds,
-        max(settings.lease_seconds - _FENCE_MARGIN_SECONDS, settings.lease_seconds / 2),
+        settings.lease_seconds - settings.fence_margin_seconds,
         settings.lease_renew_seconds,
     )
     holder: list[Controller] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from threading import Event, Lock, Thread, current_thread
 
 from registry.errors import Conflict, KubernetesUnavailable, NotLeading, RegistryError
@@ -134,9 +134,21 @@ class Workers:
         return min(_FIRST_BACKOFF * 2.0 ** min(failures, 10), _LONGEST_BACKOFF) * (0.8 + 0.4 * random.random())  # noqa: S311
 
 
-def repeat(what: Callable[[], object], seconds: float, stop: Event) -> None:
-    """Do something every ``seconds`` until ``stop``; a fault of it is logged, and it goes on."""
+def join(threads: Iterable[Thread], seconds: float) -> None:
+    """Wait until all these threads have ended, and for so many seconds at most."""
+    deadline = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(deadline - time.monotonic(), 0.0))
+
+
+def repeat(what: Callable[[], object], seconds: float, stop: Event, beat: Callable[[], None] = lambda: None) -> None:
+    """Do something every ``seconds`` until ``stop``; a fault of it is logged, and it goes on.
+
+    ``beat`` is told that it goes round.
+    """
+    beat()
     while not stop.wait(seconds):
+        beat()
         try:
             what()
         except Exception:  # noqa: BLE001 - the thread is all that does this

@@ -69,8 +69,8 @@ class Effects:
     def __init__(self, write: Writes, write_back: WriteBack, clock: Callable[[], datetime]) -> None:
         self._write, self._write_back, self._clock = write, write_back, clock
         # What the API server changed in what it was given (by defaults, by a webhook) is not given to it again: the
-        # generation that an object had after it was written so.
-        self._given: dict[str, tuple[Manifest, int]] = {}
+        # generation that an object had after it was written so, by its uid.
+        self._given: dict[Key, dict[str, tuple[Manifest, int]]] = {}
 
     def create_revision(self, owner: Owner, target: Target) -> None:
         """Create a ModelRevision; it may be there, since its name is the digest of what it is."""
@@ -104,13 +104,14 @@ class Effects:
     ) -> Served:
         """Make what serves as the status wants it, and take away what it does not; what is not ours is left alone."""
         there = {place(live): live for live in gathered.live}
+        given = self._known(gathered)
         routes_changed = postponed = False
         for wanted in manifests(gathered.owner, spec, status, revisions):
             live = there.pop(place(wanted), None)
             if place(wanted) in gathered.taken:
                 continue
             try:
-                routes_changed |= self._give(wanted, live) and wanted["kind"] in _ROUTES
+                routes_changed |= self._give(wanted, live, given) and wanted["kind"] in _ROUTES
             except (AlreadyThere, NotThere):
                 postponed = True  # the next look finds out whose it is, or makes what somebody deleted just now
         may_go = gathered.snapshot.traffic.in_sync and not routes_changed
@@ -137,12 +138,24 @@ class Effects:
         noted = self._note(Key(gathered.owner.namespace, gathered.owner.name), revisions, status)
         surplus = surplus_revisions(revisions, status, spec.revision_history_limit)
         may_go = [old for old in surplus if self._write_back.has_taken(*_version(old), noted[_version(old)])]
-        done += [self._delete(old) for old in (*may_go, *surplus_actions(gathered.actions))]
+        done += [self._let_go(old, noted[_version(old)]) for old in may_go]
+        done += [self._delete(old) for old in surplus_actions(gathered.actions)]
         return recorded and all(done) and len(may_go) == len(surplus)
 
-    def forget(self, uid: str) -> None:
-        """Drop what is remembered of an object."""
-        self._given.pop(uid, None)
+    def forget(self, key: Key) -> None:
+        """Drop what is remembered of a ServedModel's objects."""
+        self._given.pop(key, None)
+
+    def forget_all(self) -> None:
+        """Remember nothing."""
+        self._given.clear()
+
+    def _known(self, gathered: Gathered) -> dict[str, tuple[Manifest, int]]:
+        """Return what is remembered of a ServedModel's objects that are there, and let go of the rest."""
+        key = Key(gathered.owner.namespace, gathered.owner.name)
+        uids = {live["metadata"]["uid"] for live in gathered.live}
+        self._given[key] = {uid: given for uid, given in self._given.get(key, {}).items() if uid in uids}
+        return self._given[key]
 
     def _record_outcomes(self, gathered: Gathered, status: ServedModelStatus) -> tuple[dict[str, Manifest], bool]:
         """Write what became of revisions; return them with that, and whether all of it could be written."""
@@ -174,15 +187,15 @@ class Effects:
             self._write_back.want_tags(model, number, values)
         return tags
 
-    def _give(self, wanted: Manifest, live: Manifest | None) -> bool:
-        """Write an object where it is not as wanted; tell whether it was written."""
+    def _give(self, wanted: Manifest, live: Manifest | None, known: dict[str, tuple[Manifest, int]]) -> bool:
+        """Write an object where it is not as wanted, and note that in ``known``; tell whether it was written."""
         resource = resource_of(wanted)
         if live is None:
             # Not by server-side apply: that would make another's object of this name ours. (What a POST writes and no
             # apply ever names stays; the lists below a route's spec are whole values, so that nothing is left of them.)
-            self._remember(wanted, self._write(writing("create", resource, wanted)))
+            _remember(wanted, self._write(writing("create", resource, wanted)), known)
             return True
-        given = self._given.get(live["metadata"]["uid"])
+        given = known.get(live["metadata"]["uid"])
         if given is not None and given == (wanted, live["metadata"].get("generation", 0)) and _is_marked(wanted, live):
             return False
         if is_as_wanted(wanted, live, FIELD_MANAGER):
@@ -192,13 +205,8 @@ class Effects:
             written = self._write(writing("replace", resource, _replaced(live, wanted)))
         else:
             written = self._write(writing("apply", resource, wanted))
-        self._remember(wanted, written)
+        _remember(wanted, written, known)
         return True
-
-    def _remember(self, wanted: Manifest, written: Manifest) -> None:
-        generation = written["metadata"].get("generation")
-        if generation is not None:
-            self._given[written["metadata"]["uid"]] = (wanted, generation)
 
     def _update(self, resource: Resource, manifest: Manifest, status: ApiModel) -> bool:
         """Write a status; tell whether that is done. Where somebody was faster the next look sees what they wrote."""
@@ -210,12 +218,18 @@ class Effects:
             pass  # it is gone
         return True
 
+    def _let_go(self, revision: Manifest, noted: Mapping[str, str]) -> bool:
+        """Delete a revision of which MLflow has taken the last; tell whether that is done."""
+        done = self._delete(revision)
+        if done:
+            self._write_back.let_go(*_version(revision), noted)
+        return done
+
     def _delete(self, live: Manifest) -> bool:
         """Delete an object; tell whether that is done. Another that has its name by now is for the next look."""
         if "deletionTimestamp" in live["metadata"]:
             return True  # it is on its way out
         resource = resource_of(live)
-        self.forget(live["metadata"]["uid"])
         try:
             self._write(deleting(resource, live))
         except Conflict:
@@ -223,6 +237,12 @@ class Effects:
         except NotThere:
             pass  # it is gone
         return True
+
+
+def _remember(wanted: Manifest, written: Manifest, known: dict[str, tuple[Manifest, int]]) -> None:
+    generation = written["metadata"].get("generation")
+    if generation is not None:
+        known[written["metadata"]["uid"]] = (wanted, generation)
 
 
 def _is_needed(inference_service: Manifest, status: ServedModelStatus) -> bool:

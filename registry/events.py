@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from threading import Lock
 
-from registry.errors import KubernetesError
+from registry.errors import KubernetesError, NotLeading
 from registry.kubernetes.resources import EVENTS, Manifest
 from registry.kubernetes.writes import Writes, writing
 from registry.rollout.intent import Event
@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 CONTROLLER = "registry.telltale.dev/controller"
 _SAME_FOR = timedelta(minutes=10)
 _MOST_REMEMBERED = 10_000
-_LONGEST_NOTE = 1024
+_MOST_NOTE_BYTES = 1024
 
 
 class Recorder:
@@ -38,12 +38,12 @@ class Recorder:
         self._recent: OrderedDict[tuple[str, str, str], datetime] = OrderedDict()
 
     def record(self, about: Manifest, events: Iterable[Event]) -> None:
-        """Write what happened to an object; what the API server does not take is logged and forgotten."""
+        """Write what happened to an object; what cannot be written is logged and forgotten."""
         for event in events:
             if self._is_news(about["metadata"]["uid"], event):
                 try:
                     self._write(writing("create", EVENTS, self._manifest(about, event)))
-                except KubernetesError as error:
+                except (KubernetesError, NotLeading) as error:
                     _log.warning("an event could not be written: %s", error)
 
     def _is_news(self, uid: str, event: Event) -> bool:
@@ -67,7 +67,7 @@ class Recorder:
             "reportingInstance": self._instance,
             "action": event.reason,
             "reason": event.reason,
-            "note": event.message[:_LONGEST_NOTE],
+            "note": _cut(event.message),
             "type": "Warning" if event.warning else "Normal",
             "regarding": {
                 "apiVersion": about["apiVersion"],
@@ -77,3 +77,8 @@ class Recorder:
                 "uid": metadata["uid"],
             },
         }
+
+
+def _cut(note: str) -> str:
+    """Return as much of a note as the API server takes: it counts bytes."""
+    return note.encode()[:_MOST_NOTE_BYTES].decode(errors="ignore")

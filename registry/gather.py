@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from registry.api.model_revision import ModelRevisionSpec, ModelRevisionStatus
 from registry.api.rollout_action import RolloutActionSpec
 from registry.api.served_model import ServedModelSpec
 from registry.api.status import ServedModelStatus
+from registry.errors import KubernetesForbidden
 from registry.kubernetes.api import KubernetesApi
 from registry.kubernetes.resources import (
     DEPLOYMENTS,
@@ -37,6 +39,8 @@ from registry.rollout.manifests import REVISION_LABEL, SERVED_MODEL_LABEL, Owner
 from registry.rollout.snapshot import Action, Revision, Snapshot, Traffic
 from registry.traffic import Following, can_mirror, following, revision_of
 from registry.work_queue import Key
+
+_log = logging.getLogger(__name__)
 
 _LISTED = (ROLLOUT_ACTIONS, MODEL_REVISIONS, DEPLOYMENTS, *SERVING)
 
@@ -246,20 +250,28 @@ class Gatherer:
             outcome=status.outcome,
             served_until=status.served_until,
             ready=known.ready,
+            lost=known.lost,
             fault=known.fault,
             waits_for=known.waits_for,
         )
 
     def _can_mirror(self, spec: ServedModelSpec, namespace: str) -> bool | None:
-        """Tell whether the gateway can do the spec's shadow steps; it is asked only where there are any."""
+        """Tell whether the gateway can do the spec's shadow steps; it is asked only where there are any.
+
+        Where our role does not let us ask that is not known: everything else, an abort above all, needs no answer.
+        """
         shadows = [step.shadow for step in spec.rollout.steps if step.shadow is not None]
         if not shadows:
             return None
         reference = spec.route.gateway_ref
-        gateway = self._api.get(GATEWAYS, reference.namespace or namespace, reference.name)
-        if gateway is None:
+        try:
+            gateway = self._api.get(GATEWAYS, reference.namespace or namespace, reference.name)
+            if gateway is None:
+                return None
+            gateway_class = self._api.get(GATEWAY_CLASSES, None, gateway["spec"]["gatewayClassName"])
+        except KubernetesForbidden as error:
+            _log.debug("whether the gateway can mirror is not known: %s", error)
             return None
-        gateway_class = self._api.get(GATEWAY_CLASSES, None, gateway["spec"]["gatewayClassName"])
         return can_mirror(gateway_class, percentages=any(shadow.percent < 100 for shadow in shadows))
 
 

@@ -74,12 +74,19 @@ class Leader:
         began = self._held_since
         return began is not None and self._monotonic() < began + self._terms.fence_seconds
 
-    def run(self, stop: Event) -> None:
-        """Take part until ``stop``, and then let go of the lease."""
+    def run(self, stop: Event, settle: Callable[[], None] = lambda: None) -> None:
+        """Take part until ``stop``, and then let go of the lease.
+
+        Args:
+            stop: set to end.
+            settle: waits, for a bounded time, until what writes has ended: whoever takes the lease may write at once.
+
+        """
         while not stop.is_set():
             self._beat()
             self.step()
             stop.wait(self.pause())
+        settle()
         self.release()
 
     def pause(self) -> float:
@@ -123,6 +130,8 @@ class Leader:
         except (Conflict, AlreadyThere):
             self._held_since = None  # another was quicker; the next look tells who
             return
+        if self._leading and not self.is_leading():
+            self._tell()  # the fence lapsed under the renewal, and what could not be written then is to be seen anew
         self._held_since = began
         self._seen = (written["metadata"]["resourceVersion"], began)
 

@@ -134,11 +134,11 @@ class Reconciler:
             # Traffic first; and what is decided is told though a write should fail, since it will be done.
             if self._observer is not None:
                 self._observer.decided(key, gathered, intent)
+            self._tell(key, gathered, spec, intent)
         if served.routes_changed:
             with self._lock:
                 self._routes_written[key] = self._clock()
         recorded = self._effects.record(gathered, spec, intent.status)
-        self._tell(key, gathered, spec, intent)
         moments = [intent.look_again] if intent.look_again is not None else []
         if served.routes_changed:
             settled_at = self._settled_at(key)
@@ -164,9 +164,12 @@ class Reconciler:
             return written + SETTLE
 
     def _tell(self, key: Key, gathered: Gathered, spec: ServedModelSpec, intent: Intent) -> None:
-        """Tell people what happened."""
-        about = gathered.served_model
-        self._recorder.record(about, intent.events)
+        """Tell people what happened; it raises nothing, since it is done on the way out of what may have failed."""
+        self._notify(key, gathered, spec, intent)
+        self._recorder.record(gathered.served_model, intent.events)
+
+    def _notify(self, key: Key, gathered: Gathered, spec: ServedModelSpec, intent: Intent) -> None:
+        """Have a change of phase posted, where somebody wants to know."""
         before, status = gathered.snapshot.status, intent.status
         if self._notifier is None or spec.notifications is None or before.phase == status.phase:
             return
@@ -198,10 +201,18 @@ class Reconciler:
             self._observer.refused(Key(metadata["namespace"], metadata["name"]), wanted, fault, is_news=is_news)
         return Looked(None, status.phase)
 
+    def forget_all(self) -> None:
+        """Begin anew: another controller may have written anything since."""
+        self._effects.forget_all()
+        with self._lock:
+            self._routes_written.clear()
+            self._began = self._clock()
+
     def _forget(self, key: Key) -> None:
         if self._observer is not None:
             self._observer.gone(key)
         self._resolver.forget(key)
+        self._effects.forget(key)
         with self._lock:
             self._routes_written.pop(key, None)
 

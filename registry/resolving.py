@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
 from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass, field
-from operator import itemgetter
+from enum import Enum
 from threading import Lock
 from typing import Protocol
 
@@ -31,9 +31,11 @@ from registry.work_queue import Key
 _log = logging.getLogger(__name__)
 
 # How often what cannot move by itself is read again: a version may be deleted, and its tags may change. So many at a
-# poll: a thousand ServedModels must not keep MLflow busy, nor the poll from what moved.
+# poll, and so many of what may move without an alias that tells: a thousand ServedModels must not keep MLflow busy, nor
+# the poll from what moved.
 REVIEW_SECONDS = 60.0
 MOST_REVIEWS = 10
+MOST_UNSURE = 50
 MOST_RUNS = 10_000
 _VERSION_ID, _DIGEST = re.compile(r"[0-9]{14}"), re.compile(r"sha256:[0-9a-f]{64}")
 _LONGEST_SHOWN = 80
@@ -158,6 +160,18 @@ class _Entry:
     looked_at: float = 0.0
     users: set[Key] = field(default_factory=set)
 
+    def is_being_asked(self) -> bool:
+        """Tell whether a reconcile has had MLflow asked, and will be told."""
+        return self.answer is None and self.asked is not None and not self.asked.done()
+
+
+class _Turn(Enum):
+    """When a selector is looked up again."""
+
+    NOW = "it moved, or nothing is known of it"
+    UNSURE = "it may mean something else by now"
+    REVIEW = "it may not have moved, and is read again now and then"
+
 
 class Resolver:
     """What the selectors in use mean, kept up to date.
@@ -219,6 +233,13 @@ class Resolver:
         with self._lock:
             self._leave(key)
 
+    def forget_all(self) -> None:
+        """Know nothing of selectors any more, and keep none up to date; what a run says never changes."""
+        with self._lock:
+            self._entries.clear()
+            self._used.clear()
+            self._outage = None
+
     def run(self, run_id: str, *, hurry: bool) -> RunFacts | Unknown:
         """Return what a run says, for offline gates; runs of versions that were resolved are known."""
         with self._lock:
@@ -236,34 +257,38 @@ class Resolver:
         except MlflowUnavailable as error:
             return Unknown(str(error))
 
-    def poll(self) -> None:
-        """Look up what may have moved, and tell whom it concerns."""
+    def poll(self, beat: Callable[[], None] = lambda: None) -> None:
+        """Look up what may have moved, and tell whom it concerns; ``beat`` is told before each is looked up."""
         try:
             aliases = self._source.aliases()
         except MlflowUnavailable as error:
             self._set_outage(str(error))
             return
         self._set_outage(None)
-        with self._lock:
-            moved = {
-                selector: None for selector, entry in self._entries.items() if _has_moved(selector, entry, aliases)
-            }
-            aged = [selector for selector in self._by_age() if selector not in moved]
-        for selector in (*moved, *aged[:MOST_REVIEWS]):
+        for selector in self._due(aliases):
+            beat()
             self._look_up(selector)
 
-    def _by_age(self) -> list[ModelSelector]:
-        """Return what is to be read again although it may not have moved, the oldest first."""
+    def _due(self, aliases: Mapping[str, Mapping[str, str]]) -> list[ModelSelector]:
+        """Return what is to be looked up at a poll: what moved, and the oldest of the rest."""
         before = self._clock() - REVIEW_SECONDS
-        due = [(entry.looked_at, selector) for selector, entry in self._entries.items() if entry.looked_at <= before]
-        return [selector for _, selector in sorted(due, key=itemgetter(0))]
+        due: dict[_Turn, list[ModelSelector]] = {turn: [] for turn in _Turn}
+        with self._lock:
+            for selector, entry in sorted(self._entries.items(), key=lambda item: item[1].looked_at):
+                turn = _turn(selector, entry, aliases)
+                if not entry.is_being_asked() and (turn is not _Turn.REVIEW or entry.looked_at <= before):
+                    due[turn].append(selector)
+        return [*due[_Turn.NOW], *due[_Turn.UNSURE][:MOST_UNSURE], *due[_Turn.REVIEW][:MOST_REVIEWS]]
 
     def _look_up(self, selector: ModelSelector) -> None:
-        answer = look_up(self._source, selector)
         with self._lock:
             entry = self._entries.get(selector)
-            if entry is None:
-                return
+        if entry is None:
+            return
+        answer = look_up(self._source, selector)
+        with self._lock:
+            if self._entries.get(selector) is not entry:
+                return  # it was forgotten meanwhile, and the answer may be older than what is known since
             entry.asked, entry.looked_at = None, self._clock()
             if answer == entry.answer:
                 return
@@ -305,10 +330,16 @@ class Resolver:
         self._runs[run_id] = facts
 
 
-def _has_moved(selector: ModelSelector, entry: _Entry, aliases: Mapping[str, Mapping[str, str]]) -> bool:
-    """Tell whether a selector means something else now, or may."""
-    if entry.answer is None and entry.asked is not None and not entry.asked.done():
-        return False  # a reconcile has had it asked, and is told
-    if not isinstance(entry.answer, Found) or selector.tag is not None:
-        return True
-    return selector.alias is not None and aliases.get(selector.name, {}).get(selector.alias) != entry.answer.number
+def _turn(selector: ModelSelector, entry: _Entry, aliases: Mapping[str, Mapping[str, str]]) -> _Turn:
+    """Tell when a selector is to be looked up again, from what MLflow's aliases name now."""
+    number = None if selector.alias is None else aliases.get(selector.name, {}).get(selector.alias)
+    match entry.answer:
+        case None:
+            return _Turn.NOW
+        case Found():
+            if selector.alias is not None:
+                return _Turn.REVIEW if number == entry.answer.number else _Turn.NOW
+            return _Turn.REVIEW if selector.tag is None else _Turn.UNSURE
+        case NotFound() if selector.alias is not None and number is None:
+            return _Turn.REVIEW
+    return _Turn.UNSURE

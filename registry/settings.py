@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+# What the lease leaves for a request that was under way when its holder stopped writing, beyond the request's own time.
+_FENCE_SLACK_SECONDS = 1.0
+
+
+def _own_name() -> str:
+    """Return a name that no other process has, be it on the same host."""
+    return f"{socket.gethostname()}-{secrets.token_hex(3)}"
 
 
 class RegistrySettings(BaseSettings):
@@ -46,10 +55,17 @@ class RegistrySettings(BaseSettings):
     leader_election: bool = Field(True, description="Whether there may be other replicas; one of them writes.")
     lease_namespace: str = Field("default", validation_alias="POD_NAMESPACE", description="Where the Lease is.")
     lease_name: str = Field("telltale-registry", description="The Lease's name.")
-    lease_seconds: float = Field(15.0, gt=0, description="How long a replica that fell silent is waited for.")
+    lease_seconds: float = Field(
+        15.0,
+        gt=0,
+        description="How long a replica that fell silent is waited for; at least the time of a request, one second, and"
+        " two renewals of the lease.",
+    )
     lease_renew_seconds: float = Field(2.0, gt=0, description="How often the lease is renewed, or looked at.")
     identity: str = Field(
-        default_factory=socket.gethostname, validation_alias="POD_NAME", description="This replica's own name."
+        default_factory=_own_name,
+        validation_alias="POD_NAME",
+        description="This replica's own name, which no other has; without it the host's, and six random digits.",
     )
     health_host: str = Field(
         "127.0.0.1", description="Where /healthz, /readyz and /metrics are served; 0.0.0.0 in a pod."
@@ -59,3 +75,19 @@ class RegistrySettings(BaseSettings):
         180.0, gt=0, description="Without a round of its loop for so long, the controller asks to be started anew."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level logged.")
+
+    @property
+    def fence_margin_seconds(self) -> float:
+        """For how long, at the least, nobody writes when the lease changes hands: longer than any request."""
+        return self.request_timeout_seconds + _FENCE_SLACK_SECONDS
+
+    @model_validator(mode="after")
+    def _lease_holds_a_request(self) -> Self:
+        least = self.fence_margin_seconds + 2 * self.lease_renew_seconds
+        if self.leader_election and self.lease_seconds < least:
+            raise ValueError(
+                f"TELLTALE_LEASE_SECONDS must be at least {least:g} (TELLTALE_REQUEST_TIMEOUT_SECONDS +"
+                f" {_FENCE_SLACK_SECONDS:g} + 2 * TELLTALE_LEASE_RENEW_SECONDS), and is {self.lease_seconds:g}:"
+                " raise it, or lower one of the others"
+            )
+        return self

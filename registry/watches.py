@@ -25,30 +25,35 @@ class Watches:
 
     Args:
         resources: what is watched.
+        namespaces: where; empty for the whole cluster, and else there is a watch for each.
 
     """
 
-    def __init__(self, resources: Iterable[Resource]) -> None:
+    def __init__(self, resources: Iterable[Resource], namespaces: Iterable[str] = ()) -> None:
         self._lock = Lock()
-        self._faults: dict[str, str | None] = {resource.plural: _NOT_YET for resource in resources}
+        places = tuple(namespaces) or (None,)
+        # What each watch is called, by the path of its list.
+        self._names = {one.path(place): _called(one, place) for one in resources for place in places}
+        self._faults: dict[str, str | None] = dict.fromkeys(self._names, _NOT_YET)
 
     def faults(self) -> dict[str, str]:
         """Return why each watch that is not open is not."""
         with self._lock:
-            return {plural: fault for plural, fault in self._faults.items() if fault is not None}
+            return {self._names[path]: fault for path, fault in self._faults.items() if fault is not None}
 
     def ailment(self) -> str | None:
         """Return what is wrong with watches, or None where all are open."""
-        said = [f"{plural}: {fault}" for plural, fault in self.faults().items()]
+        said = [f"{name}: {fault}" for name, fault in self.faults().items()]
         return f"watches that are not open: {'; '.join(said)}" if said else None
 
     def heard(self, url: URL, fault: str | None) -> None:
         """Note that a list or a watch was answered: with None well, else with what is wrong."""
-        plural = url.path.rpartition("/")[2]
+        # The API server's own URL may have a path, too.
+        path = next((path for path in self._names if url.path.endswith(path)), None)
         is_watch = "watch" in url.query
-        with self._lock:
-            if plural in self._faults and (is_watch or fault is not None):
-                self._faults[plural] = fault
+        if path is not None and (is_watch or fault is not None):
+            with self._lock:
+                self._faults[path] = fault
 
     def session(self, info: kopf.ConnectionInfo) -> kopf.AiohttpSession:
         """Return the session that kopf would make of credentials, with us listening."""
@@ -81,6 +86,10 @@ class Watches:
         self, _session: aiohttp.ClientSession, _context: SimpleNamespace, failed: aiohttp.TraceRequestExceptionParams
     ) -> None:
         self.heard(failed.url, f"the API server does not answer: {type(failed.exception).__name__}")
+
+
+def _called(resource: Resource, namespace: str | None) -> str:
+    return resource.plural if namespace is None else f"{resource.plural} in {namespace}"
 
 
 @dataclass(frozen=True, kw_only=True)

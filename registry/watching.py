@@ -7,13 +7,18 @@ and a served object is never touched by kopf.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import logging
+import random
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
 
+import aiohttp
 import kopf
-from kopf._cogs.clients.errors import APIClientError  # kopf gives it no public name
+from kopf._cogs.clients.errors import APIClientError, APIError, APISessionClosed  # kopf gives them no public names
+from kopf._cogs.clients.watching import WatchingError
 
 from registry.kubernetes.resources import (
     DEPLOYMENTS,
@@ -37,6 +42,25 @@ Enqueue = Callable[[Key, bool], None]
 
 _OWNED = (MODEL_REVISIONS, INFERENCE_SERVICES, HTTP_ROUTES, GRPC_ROUTES, SERVICES, DEPLOYMENTS)
 WATCHED = (SERVED_MODELS, ROLLOUT_ACTIONS, *_OWNED)
+
+
+# What kopf ends by where the API server does not answer, or not as it should: after a few tries of each request, at the
+# first list above all. Where credentials are refused it says LoginError, caused by the refusal.
+_FAULTS = (
+    APIError,
+    APISessionClosed,
+    WatchingError,
+    kopf.LoginError,
+    aiohttp.ClientError,
+    json.JSONDecodeError,
+    OSError,
+)
+# A list whose next page is gone, a server that was too slow or is asked too much: to be begun anew, as what is no
+# client's fault is. Another client error stays as it is until a person mends an account, a role or the CRDs.
+_PASSING = (HTTPStatus.GONE, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 30.0
+# kopf that went well for so long is begun anew without delay.
+_WELL_AFTER_SECONDS = 60.0
 
 
 class _News:
@@ -138,12 +162,21 @@ async def watch(
     ready: asyncio.Event,
     watches: Watches | None = None,
 ) -> None:
-    """Watch until ``stop``; ``ready`` is set each time that kopf begins, and ``watches`` hears which are open."""
-    namespaces = tuple(namespaces)
+    """Watch until ``stop``; ``ready`` is set each time that kopf begins, and ``watches`` hears which are open.
+
+    Where kopf ends because the API server is away it is begun anew, after a pause that gets longer.
+
+    Raises:
+        APIClientError, LoginError: the API server does not let us, or knows no such kind, until a person mends it.
+
+    """
+    namespaces, clock, pause = tuple(namespaces), asyncio.get_running_loop().time, _FIRST_PAUSE_SECONDS
+    watches = watches or Watches(WATCHED, namespaces)
     while True:
+        began = clock()
         try:
             await kopf.operator(
-                registry=handlers(enqueue, watches or Watches(WATCHED)),
+                registry=handlers(enqueue, watches),
                 settings=watch_settings(),
                 standalone=True,
                 clusterwide=not namespaces,
@@ -151,10 +184,21 @@ async def watch(
                 stop_flag=stop,
                 ready_flag=ready,
             )
-        except APIClientError as error:
-            # A list that took so long that its next page is gone: kopf ends by that, and it is only to begin anew.
-            if error.status != HTTPStatus.GONE or stop.is_set():
+        except _FAULTS as error:
+            if _is_final(error) or stop.is_set():
                 raise
-            _log.warning("a list expired while it was read, and all are begun anew: %s", error)
+            if clock() >= began + _WELL_AFTER_SECONDS:
+                pause = _FIRST_PAUSE_SECONDS
+            _log.warning("the watches ended, and all are begun anew: %s: %s", type(error).__name__, error)
         else:
             return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+            return
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+
+def _is_final(error: BaseException) -> bool:
+    """Tell whether it would be the same if kopf were begun anew."""
+    refusal = error.__cause__ if isinstance(error, kopf.LoginError) else error
+    return isinstance(refusal, APIClientError) and refusal.status not in _PASSING

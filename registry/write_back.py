@@ -76,12 +76,20 @@ class WriteBack:
             self._wanted.clear()
             self._asked_in.clear()
 
-    def run(self, stop: Event, retry_seconds: float) -> None:
-        """Write what is wanted until ``stop``."""
+    def let_go(self, model: str, number: str, tags: Mapping[str, str]) -> None:
+        """Remember no more that these tags of a version were written."""
+        with self._lock:
+            for name in tags:
+                self._written.pop(Note(model, number, name), None)
+
+    def run(self, stop: Event, retry_seconds: float, beat: Callable[[], None] = lambda: None) -> None:
+        """Write what is wanted until ``stop``; ``beat`` is told before each wait and each write."""
         while not stop.is_set():
+            beat()
             self._news.wait(retry_seconds)
             self._news.clear()
-            if not stop.is_set() and not self.flush():
+            if not stop.is_set() and not self.flush(beat):
+                beat()
                 stop.wait(retry_seconds)
 
     def pending(self) -> int:
@@ -93,18 +101,21 @@ class WriteBack:
         """Let `run` look around now."""
         self._news.set()
 
-    def flush(self) -> bool:
-        """Write what is wanted; tell whether MLflow took everything."""
-        if not self._may_write():
-            self.forget()
-            return True
+    def flush(self, beat: Callable[[], None] = lambda: None) -> bool:
+        """Write what is wanted, while we may; tell whether nothing is left that MLflow did not take."""
         with self._lock:
             wanted = dict(self._wanted)
         groups: dict[tuple[str, str], dict[str, str]] = {}
         for note, value in wanted.items():
             groups.setdefault((note.model, note.of), {})[note.name] = value
-        taken = [self._write(model, of, values) for (model, of), values in groups.items()]
-        return all(taken)
+        taken = True
+        for (model, of), values in groups.items():
+            beat()
+            if not self._may_write():
+                self.forget()
+                return True
+            taken &= self._write(model, of, values)
+        return taken
 
     def _write(self, model: str, of: str, values: Mapping[str, str]) -> bool:
         with self._lock:

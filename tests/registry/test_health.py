@@ -120,7 +120,7 @@ def test_a_watch_counts_as_open_once_it_is_answered_and_not_when_only_its_list_i
     watches.heard(at / "apis/registry.telltale.dev/v1alpha1/servedmodels", None)
     assert set(watches.faults()) == {"servedmodels", "httproutes"}
     watches.heard((at / "apis/registry.telltale.dev/v1alpha1/servedmodels").with_query(watch="true"), None)
-    routes = at / "apis/gateway.networking.k8s.io/v1/namespaces/fleet/httproutes"
+    routes = at / "apis/gateway.networking.k8s.io/v1/httproutes"
     watches.heard(routes, "the API server answers 403")
     assert watches.ailment() == "watches that are not open: httproutes: the API server answers 403"
     watches.heard(routes.with_query(watch="true"), None)
@@ -129,6 +129,18 @@ def test_a_watch_counts_as_open_once_it_is_answered_and_not_when_only_its_list_i
     assert "ClientConnectorError" in str(watches.ailment())
     watches.heard(at / "apis/registry.telltale.dev/v1alpha1", "the API server answers 500")
     assert set(watches.faults()) == {"httproutes"}
+
+
+def test_of_several_namespaces_each_has_its_own_watch_and_the_one_that_is_not_open_is_named() -> None:
+    watches = Watches((SERVED_MODELS,), ["fleet", "depot"])
+    # An API server behind a proxy has a path of its own.
+    at = URL("https://proxy/clusters/one/apis/registry.telltale.dev/v1alpha1/namespaces")
+    watches.heard((at / "fleet/servedmodels").with_query(watch="true"), None)
+    assert watches.ailment() == "watches that are not open: servedmodels in depot: it is not open yet"
+    watches.heard((at / "depot/servedmodels").with_query(watch="true"), None)
+    assert watches.ailment() is None
+    watches.heard(at / "depot/servedmodels", "the API server answers 403")
+    assert watches.faults() == {"servedmodels in depot": "the API server answers 403"}
 
 
 class Probed:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from threading import Event
 from typing import Any
 
 from registry.kubernetes.resources import LEASES
@@ -101,6 +102,34 @@ def test_the_fence_counts_from_the_beginning_of_a_renewal_not_from_its_answer() 
     replica.leader.step()
     assert replica.leads()
     replica.clock += 1
+    assert not replica.leads()
+
+
+def test_a_fence_that_lapses_while_the_lease_is_renewed_is_told_so_that_nothing_is_left_out() -> None:
+    api = FakeApi()
+    replica = Replica(api, "one", 0.0)
+    replica.leader.step()
+    write = api.write
+
+    def slow(wanted: Any) -> Any:
+        replica.clock += 5
+        return write(wanted)
+
+    replica.leader._write = slow
+    pass_time(TERMS.fence_seconds - 4, replica)
+    replica.leader.step()
+    assert replica.leads()
+    assert replica.told == [True, False, True]
+
+
+def test_the_lease_is_held_until_what_writes_has_ended() -> None:
+    api = FakeApi()
+    replica = Replica(api, "one", 0.0)
+    replica.leader.step()
+    stop, led = Event(), list[bool]()
+    stop.set()
+    replica.leader.run(stop, lambda: led.append(replica.leads()))
+    assert led == [True]
     assert not replica.leads()
 
 

@@ -67,9 +67,9 @@ def test_a_wrong_query_holds_the_step_until_its_deadline_and_is_named_in_status_
     world.measurements = {"errors": Measurement(no_value=REFUSED)}
     world.settle()
     said = f"gate errors: {REFUSED}"
-    assert (world.phase, world.status.message) == ("Progressing", said)
+    assert (world.phase, world.status.message) == ("Progressing", f"fleet-2: {said}")
     progressing = next(one for one in world.status.conditions if one.type == "Progressing")
-    assert progressing.message == said
+    assert progressing.message == f"fleet-2: {said}"
     assert [(gate.state, gate.message) for gate in world.status.gates] == [("NoData", said)]
     world.wait(700)
     assert world.status.rejected_revisions[0].reason == "DeadlineExceeded"

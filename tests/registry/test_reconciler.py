@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import pytest
 
 from faults.simulation import KEY, Bad, Simulation
 from faults.stage import SimulatedStage
 from killpoints.scenario import Manifest
 from killpoints.scenarios import HALF, HUGE, spec
-from registry.errors import Conflict
-from registry.kubernetes.resources import HTTP_ROUTES, INFERENCE_SERVICES, MODEL_REVISIONS, SERVED_MODELS, Resource
+from registry.errors import Conflict, KubernetesForbidden, KubernetesUnavailable, NotLeading
+from registry.kubernetes.resources import (
+    EVENTS,
+    GATEWAY_CLASSES,
+    GATEWAYS,
+    HTTP_ROUTES,
+    INFERENCE_SERVICES,
+    MODEL_REVISIONS,
+    SERVED_MODELS,
+    SERVING,
+    Resource,
+)
 from registry.kubernetes.writes import Write
+from registry.notifications import Notification
+from registry.reconciler import SETTLE
 
 SHADOW = {"shadow": {"percent": 50, "durationSeconds": 600}}
 
@@ -195,3 +210,111 @@ def test_a_served_model_that_is_deleted_before_its_status_is_written_is_let_go_o
     assert met
     assert simulation.wrong == []
     assert list(simulation.api.list(INFERENCE_SERVICES)) == []
+
+
+class Told(list[Notification]):
+    """A notifier that posts nothing."""
+
+    def send(self, notification: Notification) -> None:
+        self.append(notification)
+
+
+def unavailable(*_: object) -> NoReturn:
+    """Fail as the API server does."""
+    raise KubernetesUnavailable("etcd")
+
+
+def about_to_fail(effect: str) -> tuple[Simulation, Told]:
+    """Return a world whose next look decides something, and then fails in what follows from it."""
+    simulation, stage = serving(spec(HALF, notifications={"webhookSecret": "hook"}))
+    assert simulation.replica is not None
+    reconciler: Any = simulation.replica.reconciler
+    reconciler._notifier = told = Told()
+    setattr(reconciler._effects, effect, unavailable)
+    stage.move_alias(2)
+    simulation.replica.resolver.poll()
+    return simulation, told
+
+
+@pytest.mark.parametrize("effect", ["serve", "record"])
+def test_what_was_decided_is_told_though_what_follows_from_it_cannot_be_written(effect: str) -> None:
+    simulation, told = about_to_fail(effect)
+    assert simulation.replica is not None
+    events = len(list(simulation.api.list(EVENTS)))
+    with pytest.raises(KubernetesUnavailable):
+        simulation.replica.reconciler.reconcile(KEY)
+    assert [one.document["formerPhase"] for one in told] == ["Healthy"]
+    assert len(list(simulation.api.list(EVENTS))) > events
+
+
+def test_why_a_look_failed_is_not_hidden_by_an_event_that_may_not_be_written() -> None:
+    simulation, told = about_to_fail("serve")
+    assert simulation.replica is not None
+    reconciler: Any = simulation.replica.reconciler
+
+    def not_leading(_: Write) -> NoReturn:
+        raise NotLeading("no longer sure to lead")
+
+    reconciler._recorder._write = not_leading
+    with pytest.raises(KubernetesUnavailable):
+        reconciler.reconcile(KEY)
+    assert told
+
+
+def test_a_replica_that_leads_again_gives_the_gateway_time_as_if_a_route_had_just_been_written() -> None:
+    simulation, _ = serving(spec(HALF))
+    assert simulation.replica is not None
+    reconciler = simulation.replica.reconciler
+    simulation.run(60)
+    assert reconciler._settled_at(KEY) < simulation.clock()
+    reconciler.forget_all()
+    assert reconciler._settled_at(KEY) == simulation.clock() + SETTLE
+
+
+def test_of_objects_that_are_gone_nothing_is_remembered() -> None:
+    simulation, stage = serving(spec(HALF))
+    assert simulation.replica is not None
+    given = simulation.replica.reconciler._effects._given
+    for resource in (HTTP_ROUTES, INFERENCE_SERVICES):
+        (live,) = simulation.api.list(resource)
+        place = (resource, KEY.namespace, live["metadata"]["name"])
+        simulation.api.delete(place)
+        simulation.api.finalize(place)
+    simulation.look_in(0.0)
+    simulation.run(120)
+    there = {live["metadata"]["uid"] for resource in SERVING for live in simulation.api.list(resource)}
+    assert set(given[KEY]) <= there
+    stage.delete()
+    simulation.run(60)
+    assert KEY not in given
+
+
+def test_of_a_revision_beyond_the_history_limit_no_note_is_remembered() -> None:
+    simulation, stage = serving(spec(HALF, keep=0, revisionHistoryLimit=1))
+    for number in (2, 3, 4):
+        stage.move_alias(number)
+        rest(simulation, "Healthy")
+    simulation.run(60)
+    assert simulation.replica is not None
+    kept = {one["spec"]["mlflowVersion"] for one in simulation.api.list(MODEL_REVISIONS)}
+    assert {note.of for note in simulation.replica.write_back._written if note.of} == kept
+
+
+@pytest.mark.parametrize("forbidden", [GATEWAYS, GATEWAY_CLASSES])
+def test_a_gateway_that_we_may_not_read_is_not_known_to_mirror_and_holds_up_no_abort(forbidden: Resource) -> None:
+    simulation, stage = serving(spec(SHADOW))
+    assert simulation.replica is not None
+    api: Any = simulation.replica.api
+    get = api.get
+
+    def forbid(resource: Resource, *place: Any) -> Any:
+        if resource == forbidden:
+            raise KubernetesForbidden("gateways is forbidden")
+        return get(resource, *place)
+
+    api.get = forbid
+    stage.move_alias(2)
+    rest(simulation, "Shadowing")
+    stage.act("Abort")
+    rest(simulation, "Rejected")
+    assert simulation.wrong == []

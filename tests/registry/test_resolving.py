@@ -16,9 +16,10 @@ from registry.api.served_model import ModelSelector, PredictorSpec
 from registry.crds import MODEL_REVISION, crd
 from registry.errors import MlflowUnavailable, NotRegistered
 from registry.mlflow_registry import Registered, RunFacts
-from registry.resolving import MOST_REVIEWS, REVIEW_SECONDS, Found, Resolver, look_up, target_of
+from registry.resolving import MOST_REVIEWS, MOST_UNSURE, REVIEW_SECONDS, Found, Resolver, look_up, target_of
 from registry.rollout.snapshot import NotFound, Target, Unknown
 from registry.work_queue import Key
+from tests.registry.test_health import wait_for
 
 CARS = Key("fleet", "cars")
 CHAMPION = ModelSelector(name="cars", alias="champion")
@@ -322,6 +323,84 @@ def test_an_alias_that_does_not_exist_is_no_outage_for_other_models(world: World
     assert isinstance(world.resolver.answer(CARS, CHAMPION, hurry=False), NotFound)
     version = ModelSelector(name="cars", version="20260102000000")
     assert isinstance(world.resolver.answer(other, version, hurry=False), Found)
+
+
+def looked_up(world: World) -> list[str]:
+    """Return what a poll asks for beside the aliases."""
+    world.mlflow.calls.clear()
+    world.resolver.poll()
+    return [call for call in world.mlflow.calls if not call.startswith(("aliases", "run "))]
+
+
+def test_an_alias_that_there_is_not_waits_for_its_review_and_is_found_at_once_when_it_is_made(world: World) -> None:
+    world.mlflow.champion = None
+    assert isinstance(world.resolver.answer(CARS, CHAMPION, hurry=False), NotFound)
+    assert looked_up(world) == []
+    world.clock.now += REVIEW_SECONDS
+    assert looked_up(world) == ["by_alias cars champion"]
+    world.mlflow.champion = "2"
+    world.resolver.poll()
+    assert world.number() == "2"
+
+
+def test_of_many_that_may_mean_something_else_by_now_only_some_are_looked_up_at_a_poll(world: World) -> None:
+    count = 2 * MOST_UNSURE
+    for number in range(count):
+        tagged = {"tag": f"stage=s{number}"} if number % 2 else {"version": f"{20300101000000 + number}"}
+        world.resolver.answer(
+            Key("fleet", f"more{number}"), ModelSelector.model_validate({"name": "cars"} | tagged), hurry=False
+        )
+        world.clock.now += 0.01
+    first, second = looked_up(world), looked_up(world)
+    assert (len(first), len(second)) == (MOST_UNSURE, MOST_UNSURE)
+    assert len({*first, *second}) == count, "the oldest first, so that each has its turn"
+    world.number()
+    world.mlflow.champion = "2"
+    assert looked_up(world)[0] == "by_alias cars champion", "what moved does not wait for them"
+
+
+def test_a_poll_gives_a_sign_of_life_before_each_that_it_looks_up(world: World) -> None:
+    world.number()
+    world.mlflow.champion, beats = "2", list[int]()
+    world.resolver.poll(lambda: beats.append(len(world.mlflow.calls)))
+    assert len(beats) == 1
+
+
+def test_a_replica_that_leads_again_asks_mlflow_and_not_its_memory(world: World) -> None:
+    assert world.number() == "1"
+    world.mlflow.champion = "2"
+    world.resolver.forget_all()
+    assert world.number() == "2"
+    world.mlflow.fault = "connection refused"
+    world.resolver.poll()
+    world.resolver.forget_all()
+    world.mlflow.fault = None
+    assert world.number() == "2", "an outage from then is over"
+
+
+def test_what_was_asked_before_everything_was_forgotten_is_no_answer_any_more(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events, begun = (Event(), Event()), list[None]()
+
+    def look_up(*_: object) -> NotFound:
+        begun.append(None)
+        events[len(begun) - 1].wait(10)
+        return NotFound("NoSuchVersion", "")
+
+    monkeypatch.setattr("registry.resolving.look_up", look_up)
+    world.resolver.answer(CARS, CHAMPION, hurry=True)
+    asked = world.resolver._entries[CHAMPION].asked
+    assert asked is not None
+    wait_for(lambda: begun)
+    world.resolver.forget_all()
+    world.resolver.answer(CARS, CHAMPION, hurry=True)
+    events[0].set()
+    asked.result(10)
+    assert isinstance(world.resolver.answer(CARS, CHAMPION, hurry=True), Unknown)
+    assert world.told == []
+    events[1].set()
+    wait_for(lambda: world.told == [CARS])
 
 
 def test_a_served_model_that_is_gone_is_not_looked_up_any_more(world: World) -> None:

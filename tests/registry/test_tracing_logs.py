@@ -6,6 +6,8 @@ import base64
 import io
 import json
 import logging
+import sys
+import time
 from collections.abc import Iterator
 from threading import Event
 from typing import Any
@@ -92,6 +94,17 @@ def test_each_decision_that_changed_something_is_one_line_with_its_span(log: Log
     assert [line for line in log.lines()[quiet:] if line["level"] != "debug"] == []
 
 
+def test_what_kopf_stumbles_over_when_it_ends_is_not_told_and_all_else_that_asyncio_says_is(log: Log) -> None:
+    says = "Exception in callback stream.<locals>.request_cancel_callback(<Task>) at kopf/_cogs/clients/api.py:237"
+    for message, failure in ((says, AssertionError()), (says, ValueError()), ("another", AssertionError())):
+        try:
+            raise failure
+        except (AssertionError, ValueError):
+            logging.getLogger("asyncio").error(message, exc_info=sys.exc_info())
+    told = [(line["message"], "AssertionError" in line["exc_info"]) for line in log.lines()]
+    assert told == [(says, False), ("another", True)]
+
+
 def test_an_abort_is_a_warning_that_names_who_did_it(log: Log) -> None:
     bench = Bench(Tracing(None), spec({"setWeight": 10}, {"pause": {}}))
     bench.serve("Paused")
@@ -124,7 +137,7 @@ def test_no_level_shows_a_webhook_a_token_or_a_password(log: Log, monkeypatch: p
     stop = Event()
     stop.set()
     for transport in (httpx.MockTransport(lambda _: httpx.Response(200)), None):
-        Notifier(api, transport).post(Notification("fleet", "hook", {}), stop)
+        Notifier(api, time.monotonic, transport).post(Notification("fleet", "hook", {}), stop)
     calls = Calls(RegistryMetrics(lambda: 0.0, lambda: True, lambda: 0.0), Tracing(None))
     prometheus = Prometheus(f"http://user:{PASSWORD}@127.0.0.1:9", 1, {"Authorization": f"Bearer {TOKEN}"})
     with pytest.raises(PrometheusUnavailable) as refused:

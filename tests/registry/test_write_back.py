@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from threading import Event
+
+import pytest
 
 from registry.errors import MlflowUnavailable, NotRegistered
 from registry.write_back import WriteBack
@@ -92,6 +95,46 @@ def test_a_replica_that_leads_again_takes_nothing_as_written() -> None:
     write_back.want_alias("cars", "serving", "1")
     write_back.flush()
     assert notes.aliases["cars", "serving"] == "1"
+
+
+def test_a_replica_that_ceases_to_lead_in_the_middle_notes_nothing_more() -> None:
+    leads = [True]
+
+    class Last(Notes):
+        def set_tags(self, model: str, number: str, tags: Mapping[str, str]) -> None:
+            super().set_tags(model, number, tags)
+            leads[0] = False
+
+    notes = Last()
+    write_back = WriteBack(notes, lambda: leads[0])
+    for number in ("1", "2", "3"):
+        write_back.want_tags("cars", number, {"weight": "10"})
+    assert write_back.flush()
+    assert (notes.writes, write_back.pending()) == (1, 0)
+
+
+def test_what_was_let_go_of_is_not_remembered() -> None:
+    write_back = WriteBack(Notes())
+    for number in ("1", "2"):
+        write_back.want_tags("cars", number, {"weight": "10"})
+    write_back.flush()
+    write_back.let_go("cars", "1", {"weight": "10"})
+    assert not write_back.has_taken("cars", "1", {"weight": "10"})
+    assert write_back.has_taken("cars", "2", {"weight": "10"})
+
+
+def test_it_gives_a_sign_of_life_at_each_round_and_before_each_write_and_none_once_it_failed() -> None:
+    notes, beats, stop = Notes(), list[int](), Event()
+    write_back = WriteBack(notes)
+    notes.fault = RuntimeError("a fault of ours")
+    for number in ("1", "2"):
+        write_back.want_tags("cars", number, {"weight": "10"})
+    with pytest.raises(RuntimeError):
+        write_back.run(stop, 60, lambda: beats.append(notes.writes))
+    assert beats == [0, 0]
+    notes.fault = None
+    write_back.flush(lambda: beats.append(notes.writes))
+    assert beats[2:] == [1, 2]
 
 
 def test_what_a_replica_still_had_to_note_when_it_ceased_to_lead_is_dropped() -> None:
