@@ -135,11 +135,11 @@ def test_a_gate_that_can_have_no_verdict_says_so_and_holds_the_step(
     for name, (_, said) in WRONG.items():
         status = wait_for(lambda name=name, said=said: with_message(cluster, name, said), f"{name}: the message")
         assert cluster.weights(name) == {first[name]: 90, status["candidateRevision"]: 10}
-        assert condition(cluster, "Progressing", name)[2].startswith(said)
+        assert said in condition(cluster, "Progressing", name)[2]
         assert [(gate["state"], gate["message"].startswith(said)) for gate in status["gates"]] == [("NoData", True)]
 
 
 def with_message(cluster: Cluster, name: str, said: str) -> Manifest | None:
     """Return a status that says something."""
     status = cluster.status(name)
-    return status if status.get("message", "").startswith(said) else None
+    return status if said in status.get("message", "") else None

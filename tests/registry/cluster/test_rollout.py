@@ -93,6 +93,7 @@ def test_an_abort_takes_all_traffic_from_the_candidate_and_says_who_did_it(
         "at": "",
         "by": "alice",
         "served": False,
+        "lapsed": False,
     }
     wait_for(lambda: cluster.inference_services() == {first}, "the end of the candidate's pods")
     wait_for(lambda: outcomes(cluster) == {first: "Stable", second: "Rejected"}, "what became of it")

@@ -507,7 +507,7 @@ COLUMNS: dict[Resource, Manifest] = {
         "Stable": "cars-1",
         "Candidate": "cars-2",
         "Weight": 10,
-        "Step": 1,
+        "Steps-Done": 1,
         "Ready": "True",
     },
     MODEL_REVISIONS: {"Model": "cars", "Version": "20260101000000", "Outcome": "Stable", "Weight": 90},
