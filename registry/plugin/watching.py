@@ -6,7 +6,7 @@ import queue
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from threading import Thread
+from threading import Event, Thread
 
 from registry.api.group import SERVED_MODEL_LABEL
 from registry.errors import KubernetesError, KubernetesForbidden, NotThere
@@ -121,17 +121,21 @@ _News = _Listed | _Changed | _Trouble
 def follow(cluster: Cluster, namespace: str, name: str, tick: float) -> Iterator[Resources]:
     """Yield what there is, after each change, and after ``tick`` seconds without one: times go on meanwhile."""
     news: queue.SimpleQueue[_News] = queue.SimpleQueue()
+    over = Event()
     for resource in _KINDS:
-        watch = _Watch(cluster.another(), resource, namespace, name, news)
+        watch = _Watch(cluster.another(), resource, namespace, name, news, over)
         Thread(target=watch.run, name=f"watch {resource.plural}", daemon=True).start()
     resources, settled = Resources(), set[Resource]()
-    while True:
-        for told in _batch(news, tick):
-            settled.add(told.resource)
-            resources = _folded(resources, told)
-        # Nothing is shown before everything is there, lest a view flicker.
-        if settled.issuperset(_KINDS):
-            yield resources
+    try:
+        while True:
+            for told in _batch(news, tick):
+                settled.add(told.resource)
+                resources = _folded(resources, told)
+            # Nothing is shown before everything is there, lest a view flicker.
+            if settled.issuperset(_KINDS):
+                yield resources
+    finally:
+        over.set()  # nobody looks any more
 
 
 def _batch(news: queue.SimpleQueue[_News], tick: float) -> Iterator[_News]:
@@ -164,14 +168,15 @@ class _Watch:
     namespace: str
     name: str
     news: queue.SimpleQueue[_News]
+    over: Event
 
     def run(self) -> None:
         pause = 0.5
-        while True:
+        while not self.over.is_set():
             try:
                 version = self._list()
                 pause = 0.5
-                while True:
+                while not self.over.is_set():
                     version = self._watch(version)
             except Expired:
                 continue
@@ -182,7 +187,7 @@ class _Watch:
                 self.news.put(_Trouble(self.resource, error))
             except Exception as error:  # noqa: BLE001 - a thread that died in silence would leave the view old, as if new
                 self.news.put(_Trouble(self.resource, PluginError(f"{self.resource.plural} cannot be read: {error!r}")))
-            time.sleep(pause)
+            self.over.wait(pause)
             pause = min(_LONGEST_PAUSE_SECONDS, pause * 2)
 
     def _list(self) -> str:
@@ -198,5 +203,5 @@ class _Watch:
             if change.type != "BOOKMARK" and of_model(self.resource, self.name, [change.object]):
                 self.news.put(_Changed(self.resource, change))
         # Something between here and there may end every watch at once: it is not asked without a pause.
-        time.sleep(max(0.0, _SHORTEST_WATCH_SECONDS - (time.monotonic() - began)))
+        self.over.wait(max(0.0, _SHORTEST_WATCH_SECONDS - (time.monotonic() - began)))
         return version
