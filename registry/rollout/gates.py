@@ -55,7 +55,9 @@ def needs_online_gates(snapshot: Snapshot) -> bool:
     if status.baking_until is not None and snapshot.now < status.baking_until + _LATE:
         return True
     attempt = status.attempt
-    return attempt is not None and attempt.step < len(steps) and steps[attempt.step].gate is not None
+    if attempt is None or attempt.promoted or attempt.step >= len(steps):
+        return False
+    return steps[attempt.step].gate is not None
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict | None:
