@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from threading import Event, Thread
 
@@ -171,6 +172,11 @@ class _Watch:
     over: Event
 
     def run(self) -> None:
+        """Tell until it is over; the connection is this thread's, which closes it."""
+        with closing(self.cluster):
+            self._tell()
+
+    def _tell(self) -> None:
         pause = 0.5
         while not self.over.is_set():
             try:
@@ -198,10 +204,14 @@ class _Watch:
     def _watch(self, version: str) -> str:
         """Tell of changes until the watch ends; return where to take it up."""
         began = time.monotonic()
-        for change in self.cluster.watch(self.resource, self.namespace, version, selector(self.resource, self.name)):
-            version = change.object["metadata"]["resourceVersion"]
-            if change.type != "BOOKMARK" and of_model(self.resource, self.name, [change.object]):
-                self.news.put(_Changed(self.resource, change))
+        watched = self.cluster.watch(self.resource, self.namespace, version, selector(self.resource, self.name))
+        with closing(watched) as changes:
+            for change in changes:
+                if self.over.is_set():
+                    break
+                version = change.object["metadata"]["resourceVersion"]
+                if change.type != "BOOKMARK" and of_model(self.resource, self.name, [change.object]):
+                    self.news.put(_Changed(self.resource, change))
         # Something between here and there may end every watch at once: it is not asked without a pause.
         self.over.wait(max(0.0, _SHORTEST_WATCH_SECONDS - (time.monotonic() - began)))
         return version

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
+import httpx2
+
 from registry.crds import KINDS, crd
 from registry.errors import AlreadyThere, KubernetesUnavailable, NotThere
 from registry.kubernetes.api import KubernetesApi, connect
@@ -64,6 +66,13 @@ class Cluster:
                 continue
         for resource in WATCHED:
             wait_for(partial(self._is_served, resource), f"{resource.kind}'s API")
+
+    def is_ready(self) -> bool:
+        """Tell whether the API server is up and says so."""
+        try:
+            return self._client.get("/readyz").is_success
+        except httpx2.TransportError:
+            return False
 
     def _is_served(self, resource: Resource) -> bool:
         try:

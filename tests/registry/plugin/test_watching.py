@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import queue
+import time
 from collections.abc import Iterator
 from typing import Any, Never
 
@@ -71,6 +72,7 @@ class Broken(Cluster):
 
     def __init__(self) -> None:
         self.error: Exception = CannotReach("no answer")
+        self.closed = 0
 
     def another(self) -> Cluster:
         return self
@@ -80,6 +82,9 @@ class Broken(Cluster):
 
     def list(self, *_: Any) -> Never:
         raise self.error
+
+    def close(self) -> None:
+        self.closed += 1
 
 
 @pytest.fixture
@@ -95,6 +100,17 @@ def test_a_watch_that_breaks_by_anything_is_noticed_by_the_view(broken: Broken, 
     broken.error = error
     seen = next(follow(broken, "fleet", "cars", 0.01))
     assert str(error) in seen.trouble
+
+
+def test_a_view_that_nobody_looks_at_any_more_closes_its_connections(broken: Broken) -> None:
+    view = follow(broken, "fleet", "cars", 0.01)
+    next(view)
+    assert broken.closed == 0
+    view.close()
+    deadline = time.monotonic() + 10
+    while broken.closed < 4 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert broken.closed == 4, "one of each kind"
 
 
 def test_a_model_whose_watches_never_began_is_shown_as_it_was_and_not_as_deleted(
