@@ -8,13 +8,17 @@ Traffic, pods and records elsewhere follow from it alone, so a crash between any
 from __future__ import annotations
 
 from registry.api.status import Attempt, Rejection, Resolved
-from registry.rollout import advance, clock, conditions
+from registry.rollout import clock, conditions
 from registry.rollout.actions import fold_in, undo_to
+from registry.rollout.advance import advance
 from registry.rollout.draft import Draft
-from registry.rollout.freeze import frozen_until
 from registry.rollout.gates import needs_online_gates
 from registry.rollout.intent import Intent
+from registry.rollout.plan import plan_of
+from registry.rollout.promotion import make_stable
 from registry.rollout.snapshot import NotFound, Snapshot, Target, Unknown
+from registry.rollout.waiting import hold_unavailable, is_overdue
+from registry.rollout.ways_back import finish_undo, goes_back
 
 
 def decide(snapshot: Snapshot) -> Intent:
@@ -100,13 +104,13 @@ def _finish_undo(draft: Draft) -> None:
     target = draft.snapshot.resolution
     if (
         isinstance(target, Target)
-        and advance.is_overdue(draft)
+        and is_overdue(draft)
         and target.revision not in (draft.status.candidate_revision, draft.status.stable_revision)
         and draft.rejection_of(target.revision) is None
     ):
         _supersede(draft, f"{target.revision} is wanted, and the pods of the former revision do not come")
         return
-    advance.finish_undo(draft)
+    finish_undo(draft)
 
 
 def _held_by_owner(draft: Draft) -> bool:
@@ -118,7 +122,7 @@ def _held_by_owner(draft: Draft) -> bool:
     attempt = draft.status.attempt
     if attempt is not None and attempt.waits_since is not None:
         draft.set_attempt(waits_since=None)  # no deadline runs meanwhile
-    plan = advance.plan(draft) if spec.plan_only else []
+    plan = plan_of(draft) if spec.plan_only else []
     draft.set(plan=plan, message="; ".join(plan) or "suspended: nothing changes but by abort or undo")
     return True
 
@@ -130,8 +134,8 @@ def _pursue(draft: Draft) -> None:
         _without_target(draft, target.message)
     elif isinstance(target, Unknown):
         if draft.status.attempt is not None:
-            if not advance.goes_back(draft):
-                advance.hold_unavailable(draft, target.message)
+            if not goes_back(draft):
+                hold_unavailable(draft, target.message)
         elif draft.status.phase != "Frozen":
             _rest(draft)
     elif draft.status.candidate_revision not in (None, target.revision):
@@ -139,7 +143,7 @@ def _pursue(draft: Draft) -> None:
     elif target.revision == draft.status.stable_revision:
         _rest(draft)
     elif draft.status.candidate_revision == target.revision:
-        advance.step(draft)
+        advance(draft)
     elif draft.rejection_of(target.revision) is not None or _is_baking(draft):
         _rest(draft)
     else:
@@ -166,7 +170,7 @@ def _supersede(draft: Draft, message: str) -> None:
     candidate = draft.status.candidate_revision
     if draft.status.stable_revision is None and draft.attempt.weight:
         # It is all that serves: it goes on until what is wanted instead has taken over, step by step.
-        advance.make_stable(draft, bake=False)
+        make_stable(draft, bake=False)
         return
     if candidate is not None:
         draft.outcome(candidate, "Superseded", "Superseded", message)
@@ -178,7 +182,7 @@ def _supersede(draft: Draft, message: str) -> None:
 
 def _begin(draft: Draft, target: Target) -> None:
     """Start an attempt, unless it is a time in which nothing starts."""
-    frozen = frozen_until(advance.usable_windows(draft), draft.now)
+    frozen = draft.frozen_until
     if frozen is not None:
         draft.phase("Frozen", f"{target.revision} waits until {frozen:%Y-%m-%d %H:%M %Z}: a freeze window")
         draft.look_again_at(frozen)

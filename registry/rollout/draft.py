@@ -10,9 +10,10 @@ from typing import Any
 from registry.api.model_revision import Outcome
 from registry.api.served_model import Gate, Phase, Step
 from registry.api.status import ActionOutcome, Attempt, Rejection, ServedModelStatus
+from registry.rollout.freeze import frozen_until
 from registry.rollout.gates import Verdict, judge, noted, worst
 from registry.rollout.intent import ActionResult, Event, RevisionOutcome
-from registry.rollout.snapshot import Action, Revision, Snapshot, Target
+from registry.rollout.snapshot import Action, Revision, Snapshot, Target, current_step
 
 MOST_PROCESSED = 100
 MOST_REPORTED = 20
@@ -127,11 +128,13 @@ class Draft:
 
     @property
     def current_step(self) -> Step | None:
-        """The step that is being done; None after the last, and where there is no attempt or the rest is skipped."""
-        attempt, steps = self.status.attempt, self.snapshot.spec.rollout.steps
-        if attempt is None or attempt.promoted or attempt.step >= len(steps):
-            return None
-        return steps[attempt.step]
+        """The step that is being done, if there is one."""
+        return current_step(self.status, self.snapshot.spec)
+
+    @property
+    def frozen_until(self) -> datetime | None:
+        """When the freeze window that it is in ends; None outside of all."""
+        return frozen_until(self.snapshot.spec.freeze_windows, self.now)
 
     def _processed(self, action: Action, result: ActionResult) -> None:
         self.results.append(result)

@@ -14,9 +14,10 @@ from registry.api.served_model import FreezeWindow
 def frozen_until(windows: Iterable[FreezeWindow], now: datetime) -> datetime | None:
     """Return when the last of the windows that ``now`` lies in ends, or None outside of all.
 
-    A window begins at wall-clock time in its zone; daylight saving is treated as Debian's cron treats it (cronsim).
+    A window that has a fault freezes nothing; a condition tells of it. A window begins at wall-clock time in its
+    zone; daylight saving is treated as Debian's cron treats it (cronsim).
     """
-    ends = [end for window in windows if (end := _end(window, now)) is not None]
+    ends = [end for window in windows if fault(window) is None and (end := _end(window, now)) is not None]
     return max(ends, default=None)
 
 

@@ -14,7 +14,7 @@ from typing import Literal
 
 from registry.api.served_model import Gate, MlflowGate, PrometheusGate
 from registry.api.status import GateStatus
-from registry.rollout.snapshot import Measurement, Snapshot
+from registry.rollout.snapshot import Measurement, Snapshot, current_step
 
 # The last look at a revision that is watched may come that much late.
 _LATE = timedelta(seconds=5)
@@ -51,13 +51,16 @@ def judge(gate: Gate, measured: Measurement | None, *, has_stable: bool) -> Verd
 
 def needs_online_gates(snapshot: Snapshot) -> bool:
     """Tell whether a decision on this snapshot looks at Prometheus; the gatherer asks only then."""
-    status, steps = snapshot.status, snapshot.spec.rollout.steps
+    status = snapshot.status
     if status.baking_until is not None and snapshot.now < status.baking_until + _LATE:
         return True
-    attempt = status.attempt
-    if attempt is None or attempt.promoted or attempt.step >= len(steps):
-        return False
-    return steps[attempt.step].gate is not None
+    step = current_step(status, snapshot.spec)
+    return step is not None and step.gate is not None
+
+
+def online_gates(gates: list[Gate], names: list[str] | None) -> list[Gate]:
+    """Return the online gates of a step: those it names, else all."""
+    return [gate for gate in gates if gate.prometheus is not None and (names is None or gate.name in names)]
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict | None:

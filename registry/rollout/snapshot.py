@@ -8,7 +8,7 @@ from datetime import datetime
 
 from registry.api.model_revision import ModelRevisionSpec, Outcome
 from registry.api.rollout_action import Kind
-from registry.api.served_model import ServedModelSpec
+from registry.api.served_model import ServedModelSpec, Step
 from registry.api.status import ServedModelStatus
 
 
@@ -128,3 +128,11 @@ class Snapshot:
     actions: tuple[Action, ...] = ()
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
     traffic: Traffic = Traffic()
+
+
+def current_step(status: ServedModelStatus, spec: ServedModelSpec) -> Step | None:
+    """Return the step that is done; None after the last, and where there is no attempt or the rest is skipped."""
+    attempt, steps = status.attempt, spec.rollout.steps
+    if attempt is None or attempt.promoted or attempt.step >= len(steps):
+        return None
+    return steps[attempt.step]
