@@ -39,7 +39,7 @@ def readiness(inference_service: Manifest | None, deployment: Manifest | None, p
         return Readiness(True, lost=False)
     found = [trouble for pod in pods for trouble in _troubles(pod)]
     faults = [message for message, final in found if final]
-    reasons = sorted({message for message, _ in found})
+    reasons = sorted({*_refusals(deployment), *(message for message, _ in found)})
     lost = not deployment.get("status", {}).get("availableReplicas")
     return Readiness(False, faults[0] if faults else None, "; ".join(reasons)[:_LONGEST], lost)
 
@@ -68,6 +68,13 @@ def _has_available(deployment: Manifest) -> bool:
     updated = status.get("updatedReplicas", 0)
     of_former_templates = status.get("replicas", 0) - updated
     return bool(updated >= 1 and status.get("availableReplicas", 0) - of_former_templates >= 1)
+
+
+def _refusals(deployment: Manifest) -> Iterator[str]:
+    """Yield why the API server takes no pod: a quota, or an admission policy."""
+    for condition in deployment.get("status", {}).get("conditions") or ():
+        if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
+            yield f"no pod can be made: {condition.get('message') or condition.get('reason')}"
 
 
 def _troubles(pod: Manifest) -> Iterator[tuple[str, bool]]:

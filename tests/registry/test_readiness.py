@@ -50,6 +50,17 @@ def test_without_a_deployment_it_waits_and_says_what_kserve_says() -> None:
     assert not readiness(None, None, ()).ready
 
 
+def test_pods_that_a_quota_forbids_are_waited_for_and_it_is_said_what_forbids_them() -> None:
+    refused = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota: small"}
+    fine = {"type": "Progressing", "status": "True", "message": "it progresses"}
+    found = deployment()
+    found["status"]["conditions"] = [fine, refused]
+    told = readiness(ISVC, found, ())
+    assert (told.waits_for, told.fault, told.lost) == ("no pod can be made: exceeded quota: small", None, True)
+    found["status"]["conditions"] = [fine, refused | {"status": "False"}]
+    assert not readiness(ISVC, found, ()).waits_for
+
+
 def test_a_predictor_that_ends_again_and_again_is_a_fault_with_its_last_words() -> None:
     pod = waiting("CrashLoopBackOff", restarts=3, last="digest sha256:1 is\nnot sha256:2")
     found = readiness(ISVC, deployment(), [pod])

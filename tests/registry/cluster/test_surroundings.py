@@ -10,13 +10,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from registry.kubernetes.resources import HTTP_ROUTES, SERVED_MODELS, Manifest
+from registry.kubernetes.resources import EVENTS, HTTP_ROUTES, PODS, SERVED_MODELS, Manifest, Resource
+from registry.rollout.manifests import REVISION_LABEL
 from tests.registry.cluster.cluster import NAMESPACES, Cluster, wait_for
 from tests.registry.cluster.conftest import Start, spec_of
 from tests.registry.cluster.in_process import Hand, hand
 from tests.registry.cluster.mlflow_process import Versions
 
 OPEN: tuple[Manifest, ...] = ({"setWeight": 10}, {"pause": {}})
+RESOURCE_QUOTAS = Resource("", "v1", "resourcequotas", "ResourceQuota")
 NO_STEPS = {"steps": [], "progressDeadlineSeconds": 60}
 
 
@@ -44,6 +46,31 @@ def test_an_api_server_that_is_killed_and_started_again_holds_a_rollout_up_and_e
     assert cluster.weights() == {second: 100} != {first: 100}
     assert cluster.status()["attempts"] == 2
     assert controller.ask("/healthz"), "the process that began is well"
+
+
+def test_a_candidate_that_loses_its_pods_gives_its_requests_back_and_gets_them_again_with_new_ones(
+    cluster: Cluster, versions: Versions, model: str, start_controller: Start
+) -> None:
+    versions.alias(model, versions.register(model, "20260101000000"))
+    start_controller()
+    cluster.create(SERVED_MODELS, "cars", spec_of(model, rollout=NO_STEPS))
+    first = cluster.wait_for_phase("Healthy")["stableRevision"]
+    cluster.patch(SERVED_MODELS, "cars", {"spec": {"rollout": {"steps": [{"setWeight": 50}, {"pause": {}}]}}})
+    versions.alias(model, versions.register(model, "20260102000000"))
+    second = cluster.wait_for_phase("Paused")["candidateRevision"]
+    # What takes pods and lets none come: here a quota, else a drained node.
+    cluster.create(RESOURCE_QUOTAS, "none", {"hard": {"pods": "0"}})
+    wait_for(lambda: (cluster.get(RESOURCE_QUOTAS, "none") or {}).get("status", {}).get("used"), "the quota")
+    for pod in cluster.api.list(PODS, cluster.namespace, f"{REVISION_LABEL}={second}"):
+        cluster.delete(PODS, pod["metadata"]["name"])
+    wait_for(lambda: cluster.weights().get(first) == 100, "the way back")
+    wait_for(lambda: "exceeded quota: none" in cluster.status()["message"], "why no pod comes")
+    assert cluster.status()["candidateRevision"] == second, "it is not rejected before the deadline"
+    assert "GaveBack" in {event["reason"] for event in cluster.list(EVENTS)}
+    cluster.delete(RESOURCE_QUOTAS, "none")
+    # The ReplicaSet tries again after a pause that doubles.
+    wait_for(lambda: cluster.weights() == {first: 50, second: 50}, "its weight again", 60)
+    assert cluster.wait_for_phase("Paused")["candidateRevision"] == second
 
 
 @pytest.fixture
