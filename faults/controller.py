@@ -9,6 +9,7 @@ from typing import ParamSpec, TypeVar
 
 from faults.weather import FaultyApi
 from killpoints.models import Models
+from registry.backoff import Backoff
 from registry.effects import Effects
 from registry.events import Recorder
 from registry.gather import Gatherer
@@ -76,7 +77,7 @@ class Replica:
         look_soon: Callable[[], None],
     ) -> None:
         executor = Unhurried()
-        self.api, self.failures = api, 0
+        self.api, self.backoff = api, Backoff(monotonic, lambda: 0.5)
         self.resolver = Resolver(models, executor, monotonic, patience=1.0, notify=lambda _: look_soon())
         gatherer = Gatherer(
             api, executor, self.resolver, Measuring(self.resolver, ask, executor), needs_acceptance=True

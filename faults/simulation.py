@@ -37,7 +37,6 @@ START = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 _WATCHED = (SERVED_MODELS, MODEL_REVISIONS, ROLLOUT_ACTIONS, DEPLOYMENTS, *SERVING)
 _BY_GENERATION = (SERVED_MODELS, MODEL_REVISIONS)
 _RELIST_SECONDS, _POLL_SECONDS, _FLUSH_SECONDS = 20.0, 3.0, 5.0
-_LONGEST_BACKOFF = 60.0
 
 
 @dataclass
@@ -206,7 +205,7 @@ class Simulation:
             self._last_look = (self._now, False, None)
             self.look_in(self._backoff(replica, error))
             return
-        replica.failures = 0
+        replica.backoff.worked(KEY)
         self._last_look = (self._now, self._is_told(taken) and len(replica.api.writes) == written, looked.phase)
         if looked.again_in is not None:
             self.look_in(looked.again_in)
@@ -216,9 +215,7 @@ class Simulation:
             return 0.05
         if not isinstance(error, KubernetesUnavailable):
             self.wrong.append(f"a look ended with {type(error).__name__}: {error}")
-        replica.failures += 1
-        wait = min(0.5 * 2.0 ** min(replica.failures - 1, 10), _LONGEST_BACKOFF)
-        return max(wait, getattr(error, "retry_after", None) or 0.0)
+        return max(replica.backoff.failed(KEY), getattr(error, "retry_after", None) or 0.0)
 
     def _end(self) -> None:
         """The controller is dead; another begins after a while."""

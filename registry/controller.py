@@ -9,8 +9,9 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable
-from threading import Event, Lock, Thread, current_thread
+from threading import Event, Thread, current_thread
 
+from registry.backoff import Backoff
 from registry.errors import Conflict, KubernetesUnavailable, NotLeading, RegistryError
 from registry.metrics import RegistryMetrics
 from registry.reconciler import Reconciler
@@ -20,7 +21,6 @@ from registry.work_queue import Key, WorkQueue
 
 _log = logging.getLogger(__name__)
 
-_FIRST_BACKOFF, _LONGEST_BACKOFF = 0.5, 60.0
 _IDLE_SECONDS = 5.0
 # An abort must not wait until one of the others is done, which may be waiting for MLflow or Prometheus.
 _FOR_URGENT_ALONE = 2
@@ -50,8 +50,7 @@ class Workers:
     ) -> None:
         self._queue, self._reconciler, self._metrics = queue, reconciler, metrics
         self._vitals, self._is_leading, self._tracing = vitals, is_leading, tracing
-        self._failures: dict[Key, int] = {}
-        self._lock = Lock()
+        self._backoff = Backoff(time.monotonic)
 
     def enqueue(self, key: Key, urgent: bool = False) -> None:
         """Have a ServedModel looked at, if this replica leads."""
@@ -114,24 +113,17 @@ class Workers:
         except KubernetesUnavailable as error:
             look.error = str(error)
             _log.warning("%s: %s", key, error)
-            return "unavailable", max(self._backoff(key), error.retry_after or 0.0)
+            return "unavailable", max(self._backoff.failed(key), error.retry_after or 0.0)
         except RegistryError as error:
             look.error = str(error)
             _log.error("%s: %s", key, error)
-            return "refused", self._backoff(key)
+            return "refused", self._backoff.failed(key)
         except Exception as error:  # noqa: BLE001 - a fault of ours in one ServedModel must not stop the others
             look.error = f"{type(error).__name__}: {error}"
             _log.exception("%s could not be looked at", key)
-            return "failed", self._backoff(key)
-        with self._lock:
-            self._failures.pop(key, None)
+            return "failed", self._backoff.failed(key)
+        self._backoff.worked(key)
         return "done", looked.again_in
-
-    def _backoff(self, key: Key) -> float:
-        with self._lock:
-            failures = self._failures.get(key, 0)
-            self._failures[key] = failures + 1
-        return min(_FIRST_BACKOFF * 2.0 ** min(failures, 10), _LONGEST_BACKOFF) * (0.8 + 0.4 * random.random())  # noqa: S311
 
 
 def join(threads: Iterable[Thread], seconds: float) -> None:
