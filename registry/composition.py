@@ -213,23 +213,14 @@ def build(
     """
     queue = WorkQueue(time.monotonic)
     vitals = Vitals(time.monotonic)
-    leading: list[Callable[[], bool]] = []
-
-    def is_leading() -> bool:
-        return leading[0]()
-
-    metrics = RegistryMetrics(
-        lambda: float(len(queue)),
-        is_leading,
-        vitals.age,
-        unwritten=lambda: write_back.pending(),  # noqa: PLW0108 - it is made further down
-        spans=None if spans is None else lambda: spans.outcomes,
-    )
+    metrics = RegistryMetrics(spans=None if spans is None else lambda: spans.outcomes)
     tracing = Tracing(spans)
     calls = Calls(metrics, tracing)
     api = KubernetesApi(
         connect(settings.request_timeout_seconds, connections=settings.workers * 6), calls.of_kubernetes
     )
+    leader = _leader(settings, api, vitals, clock) if settings.leader_election else None
+    is_leading = _always if leader is None else leader.is_leading
     write = wrap(fenced(api.write, is_leading))
     mlflow = None if source is not None and notes is not None else MlflowRegistry(settings.mlflow_tracking_uri)
     # Each source has threads of its own: one that hangs must not hold up the others.
@@ -242,13 +233,7 @@ def build(
         tracing.has_found(key)
         workers.enqueue(key)
 
-    resolver = Resolver(
-        models,
-        lookers,
-        time.monotonic,
-        patience=settings.mlflow_patience_seconds,
-        notify=notify,
-    )
+    resolver = Resolver(models, lookers, time.monotonic, patience=settings.mlflow_patience_seconds, notify=notify)
     prometheus = _prometheus(settings)
     gatherer = Gatherer(
         api,
@@ -258,35 +243,18 @@ def build(
         needs_acceptance=settings.require_route_acceptance,
     )
     write_back = WriteBack(models, is_leading)
+    metrics.read(
+        queue_depth=lambda: float(len(queue)),
+        is_leading=is_leading,
+        silence=vitals.age,
+        unwritten=write_back.pending,
+    )
     effects = Effects(write, write_back, clock)
     notifier = Notifier(api, time.monotonic)
     recorder = Recorder(write, settings.identity, clock)
     observer = Observer(metrics.rollouts, tracing, models)
     reconciler = Reconciler(gatherer, effects, resolver, recorder, notifier, clock, observer)
     workers = Workers(queue, reconciler, metrics, vitals, is_leading, tracing)
-    terms = LeaseTerms(
-        settings.lease_namespace,
-        settings.lease_name,
-        settings.lease_seconds,
-        settings.lease_seconds - settings.fence_margin_seconds,
-        settings.lease_renew_seconds,
-    )
-    holder: list[Controller] = []
-    leader = (
-        Leader(
-            api,
-            api.write,
-            settings.identity,
-            terms,
-            monotonic=time.monotonic,
-            wall=clock,
-            on_change=lambda begins: holder[0].lead(begins),  # noqa: PLW0108 - it is made further down
-            beat=lambda: vitals.beat("lease", pause=terms.renew_seconds),
-        )
-        if settings.leader_election
-        else None
-    )
-    leading.append(leader.is_leading if leader is not None else lambda: True)
     controller = Controller(
         settings=settings,
         api=api,
@@ -306,8 +274,32 @@ def build(
         listed=Event(),
         tracing=tracing,
     )
-    holder.append(controller)
+    if leader is not None:
+        leader.on_change(controller.lead)
     return controller
+
+
+def _leader(settings: RegistrySettings, api: KubernetesApi, vitals: Vitals, clock: Callable[[], datetime]) -> Leader:
+    terms = LeaseTerms(
+        settings.lease_namespace,
+        settings.lease_name,
+        settings.lease_seconds,
+        settings.lease_seconds - settings.fence_margin_seconds,
+        settings.lease_renew_seconds,
+    )
+    return Leader(
+        api,
+        api.write,
+        settings.identity,
+        terms,
+        monotonic=time.monotonic,
+        wall=clock,
+        beat=lambda: vitals.beat("lease", pause=terms.renew_seconds),
+    )
+
+
+def _always() -> bool:
+    return True
 
 
 def _given(mlflow: MlflowRegistry | None) -> MlflowRegistry:

@@ -46,7 +46,6 @@ class Leader:
         terms: the lease.
         monotonic: seconds, that never go back.
         wall: the time of day, written for people only.
-        on_change: told when this replica begins to lead (True), and when it no longer does (False).
         beat: told that it goes on taking part.
 
     """
@@ -60,14 +59,18 @@ class Leader:
         *,
         monotonic: Callable[[], float],
         wall: Callable[[], datetime],
-        on_change: Callable[[bool], None],
         beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._api, self._write, self._identity, self._terms = api, write, identity, terms
-        self._monotonic, self._wall, self._on_change, self._beat = monotonic, wall, on_change, beat
+        self._monotonic, self._wall, self._beat = monotonic, wall, beat
+        self._told: Callable[[bool], None] = lambda _: None
         self._held_since: float | None = None
         self._leading = False
         self._seen: tuple[str, float] | None = None
+
+    def on_change(self, told: Callable[[bool], None]) -> None:
+        """Tell ``told`` when this replica begins to lead (True), and when it no longer does (False)."""
+        self._told = told
 
     def is_leading(self) -> bool:
         """Tell whether this replica is sure to hold the lease now; it may write."""
@@ -165,7 +168,7 @@ class Leader:
         if leading != self._leading:
             self._leading = leading
             _log.info("%s %s", self._identity, "leads" if leading else "does not lead any more")
-            self._on_change(leading)
+            self._told(leading)
 
 
 def _holder(lease: Manifest) -> str:

@@ -22,11 +22,9 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 class RegistryMetrics:
     """What Prometheus is told.
 
+    It is made before all that it measures: `read` tells where the rest is read.
+
     Args:
-        queue_depth: how many ServedModels wait.
-        is_leading: whether this replica writes.
-        silence: for how many seconds the most silent of the loops has been so.
-        unwritten: how many notes wait for MLflow.
         spans: what became of spans, by outcome.
         clock: seconds since 1970.
 
@@ -34,16 +32,12 @@ class RegistryMetrics:
 
     def __init__(
         self,
-        queue_depth: Callable[[], float],
-        is_leading: Callable[[], bool],
-        silence: Callable[[], float],
         *,
-        unwritten: Callable[[], int] = lambda: 0,
         spans: Callable[[], Mapping[str, int]] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._registry, self._clock = CollectorRegistry(), clock
-        self.rollouts = RolloutMetrics(is_leading, unwritten)
+        self.rollouts = RolloutMetrics()
         self._registry.register(self.rollouts)
         ProcessCollector(registry=self._registry)
         self._reconciles = self._seconds("reconcile_seconds", "Time of one look at a ServedModel", "result")
@@ -58,11 +52,30 @@ class RegistryMetrics:
         )
         for change in ("gained", "lost"):
             self._leadership.labels(change)
+        if spans is not None:
+            self._registry.register(_Spans(spans))
+
+    def read(
+        self,
+        *,
+        queue_depth: Callable[[], float],
+        is_leading: Callable[[], bool],
+        silence: Callable[[], float],
+        unwritten: Callable[[], int],
+    ) -> None:
+        """Expose what others know at the moment.
+
+        Args:
+            queue_depth: how many ServedModels wait.
+            is_leading: whether this replica writes.
+            silence: for how many seconds the most silent of the loops has been so.
+            unwritten: how many notes wait for MLflow.
+
+        """
+        self.rollouts.read(is_leading, unwritten)
         self._gauge("queue_depth", "ServedModels that are due and not being looked at", queue_depth)
         self._gauge("leading", "1 on the replica that writes", lambda: float(is_leading()))
         self._gauge("last_reconcile_age_seconds", "Time since the most silent of the loops went round", silence)
-        if spans is not None:
-            self._registry.register(_Spans(spans))
 
     def reconciled(self, result: str, seconds: float) -> None:
         """Count a look: done, conflict, not_leading, unavailable, refused or failed."""

@@ -50,22 +50,21 @@ class Standing:
 
 
 class RolloutMetrics(Collector):
-    """What Prometheus is told of rollouts.
+    """What Prometheus is told of rollouts: nothing before `read`."""
 
-    Args:
-        is_leading: whether this replica writes.
-        unwritten: how many notes wait for MLflow.
-
-    """
-
-    def __init__(self, is_leading: Callable[[], bool], unwritten: Callable[[], int]) -> None:
-        self._is_leading, self._unwritten = is_leading, unwritten
+    def __init__(self) -> None:
+        self._is_leading: Callable[[], bool] = lambda: False
+        self._unwritten: Callable[[], int] = lambda: 0
         self._lock = Lock()
         self._standings: dict[Key, Standing] = {}
         self._endings: Counter[tuple[Key, str, str]] = Counter()
         self._actions: Counter[tuple[Key, str, str]] = Counter()
         self._sources: dict[str, bool] = {}
         self._polled_at: float | None = None
+
+    def read(self, is_leading: Callable[[], bool], unwritten: Callable[[], int]) -> None:
+        """Take from these whether this replica writes, and how many notes wait for MLflow."""
+        self._is_leading, self._unwritten = is_leading, unwritten
 
     def stands(self, key: Key, standing: Standing) -> None:
         """Note where a rollout stands."""

@@ -23,7 +23,7 @@ ACCOUNT = "system:serviceaccount:bench:telltale-registry"
 
 
 def metrics() -> RegistryMetrics:
-    return RegistryMetrics(lambda: 0.0, lambda: True, lambda: 0.0)
+    return RegistryMetrics()
 
 
 def test_a_percentile_is_one_of_the_samples() -> None:

@@ -42,7 +42,7 @@ class Controller:
         self.seconds = 0.0
         self.vitals = Vitals(lambda: self.seconds)
         self.queue = WorkQueue(time.monotonic)
-        metrics = RegistryMetrics(lambda: 0.0, lambda: True, self.vitals.age)
+        metrics = RegistryMetrics()
         reconciler: Any = type("Reconciler", (), {"reconcile": staticmethod(lambda key, **_: reconcile(key))})
         self._workers = Workers(self.queue, reconciler, metrics, self.vitals, lambda: True, Tracing(None))
         self.enqueue = self._workers.enqueue

@@ -25,8 +25,8 @@ class Replica:
             TERMS,
             monotonic=lambda: self.clock,
             wall=lambda: datetime(2026, 1, 1, tzinfo=UTC),
-            on_change=self.told.append,
         )
+        self.leader.on_change(self.told.append)
 
     def leads(self) -> bool:
         return self.leader.is_leading()

@@ -24,13 +24,9 @@ class Bench:
 
     def __init__(self) -> None:
         self.leads = True
-        self.metrics = RegistryMetrics(
-            lambda: 3.0,
-            lambda: self.leads,
-            lambda: 1.5,
-            unwritten=lambda: 7,
-            spans=lambda: {"exported": 5, "failed": 0},
-            clock=lambda: 1_767_225_600.0,
+        self.metrics = RegistryMetrics(spans=lambda: {"exported": 5, "failed": 0}, clock=lambda: 1_767_225_600.0)
+        self.metrics.read(
+            queue_depth=lambda: 3.0, is_leading=lambda: self.leads, silence=lambda: 1.5, unwritten=lambda: 7
         )
         self.rollouts = self.metrics.rollouts
 

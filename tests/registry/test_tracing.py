@@ -108,7 +108,7 @@ class Bench:
         self.simulation.models = TracedModels()
         self.stage = SimulatedStage(self.simulation, whole)
         self.simulation.cluster.install_gateway("gateway", "telltale", can_mirror=True)
-        self.metrics = RegistryMetrics(lambda: 0.0, lambda: True, lambda: 0.0)
+        self.metrics = RegistryMetrics()
         self.away = False
         self.simulation.replica = self.replica()
 

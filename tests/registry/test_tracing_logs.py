@@ -138,7 +138,7 @@ def test_no_level_shows_a_webhook_a_token_or_a_password(log: Log, monkeypatch: p
     stop.set()
     for transport in (httpx.MockTransport(lambda _: httpx.Response(200)), None):
         Notifier(api, time.monotonic, transport).post(Notification("fleet", "hook", {}), stop)
-    calls = Calls(RegistryMetrics(lambda: 0.0, lambda: True, lambda: 0.0), Tracing(None))
+    calls = Calls(RegistryMetrics(), Tracing(None))
     prometheus = Prometheus(f"http://user:{PASSWORD}@127.0.0.1:9", 1, {"Authorization": f"Bearer {TOKEN}"})
     with pytest.raises(PrometheusUnavailable) as refused:
         calls.of_gate("errors", prometheus.ask)("up")
