@@ -19,6 +19,7 @@ from threading import Event
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from registry import mlflow_environment
 from registry.errors import RegistryError
 from registry.settings import RegistrySettings
 from registry.tracing_logs import configure
@@ -26,16 +27,6 @@ from telemetry.spans import pipeline_for
 
 _log = logging.getLogger("registry")
 
-# MLflow reads these when it is imported, or at each call: no telemetry, no handlers of its own, and no long patience,
-# since what we ask is asked again anyway.
-_MLFLOW = {
-    "DO_NOT_TRACK": "true",
-    "GIT_PYTHON_REFRESH": "quiet",
-    "MLFLOW_CONFIGURE_LOGGING": "false",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-}
 _GRACE_SECONDS = 10.0
 _LAST_SPANS_SECONDS = 2.0
 
@@ -49,7 +40,7 @@ def main() -> int:
     except (ValidationError, SettingsError) as error:
         parser.error(f"{error}: {error.__cause__}" if isinstance(error, SettingsError) else str(error))
     configure(settings.log_level)
-    os.environ.update({name: value for name, value in _MLFLOW.items() if name not in os.environ})
+    mlflow_environment.prepare()
     try:
         return asyncio.run(_run(settings))
     except (RegistryError, OSError) as error:

@@ -45,7 +45,7 @@ _log = logging.getLogger(__name__)
 Wrap = Callable[[Writes], Writes]
 _RETRY_SECONDS = 15.0
 _WEBHOOK_THREADS = 4
-# How long what a loop does between two signs of life may take: a few requests to MLflow, of 10 s each at the longest,
+# How long what a loop does between two signs of life may take: two requests to MLflow, of 20 s each at the longest,
 # or a notification that is tried three times.
 _LONGEST_STEP_SECONDS = 60.0
 # The lease is let go of so soon although a worker may still be writing.

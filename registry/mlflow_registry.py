@@ -20,10 +20,6 @@ from contract.names import CHAMPION_ALIAS, TAG_DIGEST, TAG_GATE, TAG_GATE_REASON
 from contract.redaction import without_credentials
 from registry.errors import MlflowForbidden, MlflowUnavailable, NotRegistered
 
-# How MLflow's client calls a server: it reads these variables, and whoever composes a process sets them where they are
-# not set. Left alone it waits two minutes for an answer and tries seven times; what we call is looked at again anyway.
-CLIENT_ENVIRONMENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-
 _WHAT_TO_DO = {
     "UNAUTHENTICATED": "it does not know us: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to an account of"
     " the registry's own",

@@ -16,8 +16,9 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from contract.json_logs import configure_logging
+from registry import mlflow_environment
 from registry.errors import MlflowUnavailable
-from registry.mlflow_registry import CLIENT_ENVIRONMENT, MlflowRegistry
+from registry.mlflow_registry import MlflowRegistry
 from standalone.controller import Controller
 from store.errors import StoreUnavailable
 from store.ingest_log import BATCHES_CHANNEL, IngestLog
@@ -53,7 +54,7 @@ def main() -> None:
     """Run until SIGTERM or SIGINT."""
     settings = ControllerSettings()
     configure_logging(settings.log_level)
-    os.environ.update({name: value for name, value in CLIENT_ENVIRONMENT.items() if name not in os.environ})
+    mlflow_environment.prepare()
     os.nice(_NICENESS)
     look = threading.Event()
     stopping: list[bool] = []

@@ -6,7 +6,9 @@ import socket
 import time
 import warnings
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -17,7 +19,8 @@ with warnings.catch_warnings():
 
 from contract.names import TAG_DIGEST, TAG_GATE, TAG_VERSION
 from registry.errors import MlflowForbidden, MlflowUnavailable, NotRegistered
-from registry.mlflow_registry import CLIENT_ENVIRONMENT, MlflowRegistry
+from registry.mlflow_environment import CLIENT_ENVIRONMENT
+from registry.mlflow_registry import MlflowRegistry
 from tests.mlflow_server import MlflowServer
 
 pytestmark = [
@@ -110,4 +113,39 @@ def _assert_given_up(port: int) -> None:
     with pytest.raises(MlflowUnavailable) as caught:
         MlflowRegistry(f"http://127.0.0.1:{port}").champions()
     assert not isinstance(caught.value, MlflowForbidden)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 5
+
+
+class Closing(BaseHTTPRequestHandler):
+    """Answers the first request of a connection, and closes it at the second."""
+
+    protocol_version = "HTTP/1.1"
+    first = True
+
+    def do_GET(self) -> None:
+        self.close_connection = not self.first
+        if self.first:
+            self.first = False
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_a_connection_that_the_server_closes_when_it_is_used_again_is_no_outage(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in CLIENT_ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Closing) as server:
+        serving = Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            registry = MlflowRegistry(f"http://127.0.0.1:{server.server_port}")
+            assert [registry.aliases() for _ in range(5)] == [{}] * 5
+        finally:
+            server.shutdown()
+            serving.join()
