@@ -64,20 +64,27 @@ _WELL_AFTER_SECONDS = 60.0
 
 
 class _News:
-    """Tells changes from statuses that we wrote ourselves."""
+    """Tells changes from what is only listed again, as a watch that is opened anew does every five minutes.
 
-    def __init__(self) -> None:
-        self._generations: dict[str, int] = {}
+    Args:
+        field: of the metadata, that tells: `generation`, for kinds whose status nobody writes but we, else
+            `resourceVersion`.
+
+    """
+
+    def __init__(self, field: str) -> None:
+        self._field = field
+        self._seen: dict[str, str] = {}
 
     def is_in(self, event: kopf.RawEvent) -> bool:
-        """Tell whether an object was made, deleted, or changed in more than its status."""
+        """Tell whether an object was made, deleted, or changed."""
         metadata: Any = event["object"]["metadata"]
-        uid, generation = str(metadata.get("uid")), int(metadata.get("generation") or 0)
+        uid, state = str(metadata.get("uid")), str(metadata.get(self._field))
         if event["type"] == "DELETED":
-            self._generations.pop(uid, None)
+            self._seen.pop(uid, None)
             return True
-        former, self._generations[uid] = self._generations.get(uid), generation
-        return former is None or former != generation
+        former, self._seen[uid] = self._seen.get(uid), state
+        return former != state
 
 
 class _NoEssence(kopf.DiffBaseStorage):
@@ -95,10 +102,10 @@ class _NoEssence(kopf.DiffBaseStorage):
 
 def handlers(enqueue: Enqueue, watches: Watches) -> kopf.OperatorRegistry:
     """Return kopf's handlers."""
-    registry, news = kopf.OperatorRegistry(), _News()
+    registry, of_specs, of_all = kopf.OperatorRegistry(), _News("generation"), _News("resourceVersion")
 
     async def on_served_model(name: str | None, namespace: str | None, event: kopf.RawEvent, **_: Any) -> None:
-        if news.is_in(event):
+        if of_specs.is_in(event):
             enqueue(Key(str(namespace), str(name)), False)
 
     async def on_action(namespace: str | None, spec: kopf.Spec, event: kopf.RawEvent, **_: Any) -> None:
@@ -106,7 +113,7 @@ def handlers(enqueue: Enqueue, watches: Watches) -> kopf.OperatorRegistry:
             enqueue(Key(str(namespace), str(spec.get("servedModel"))), True)
 
     async def on_owned(namespace: str | None, labels: kopf.Labels, event: kopf.RawEvent, **_: Any) -> None:
-        if event["object"].get("kind") != MODEL_REVISIONS.kind or news.is_in(event):
+        if (of_specs if event["object"].get("kind") == MODEL_REVISIONS.kind else of_all).is_in(event):
             enqueue(Key(str(namespace), labels[SERVED_MODEL_LABEL]), False)
 
     _on(registry, SERVED_MODELS, on_served_model)

@@ -69,6 +69,26 @@ def answered(status: int) -> APIClientError:
     return APIClientError("the continue token is too old", status=status, headers={})
 
 
+@pytest.mark.parametrize(
+    ("field", "now", "is_news"),
+    [
+        ("generation", {"generation": 2, "resourceVersion": "9"}, True),
+        ("generation", {"generation": 1, "resourceVersion": "9"}, False),  # a status, which we write alone
+        ("resourceVersion", {"generation": 1, "resourceVersion": "9"}, True),
+        ("resourceVersion", {"generation": 1, "resourceVersion": "8"}, False),  # listed again, and as it was
+    ],
+)
+def test_what_is_listed_again_as_it_was_is_no_news(field: str, now: dict[str, Any], is_news: bool) -> None:
+    def event(kind: str | None, **metadata: Any) -> kopf.RawEvent:
+        return {"type": kind, "object": {"metadata": {"uid": "1", **metadata}}}  # type: ignore[typeddict-item]
+
+    news = watching._News(field)
+    assert news.is_in(event("ADDED", generation=1, resourceVersion="8"))
+    assert news.is_in(event(None, **now)) is is_news
+    assert news.is_in(event("DELETED", **now))
+    assert news.is_in(event("ADDED", **now)), "one that is made again is new"
+
+
 def run(monkeypatch: pytest.MonkeyPatch, operator: Operator, *, stopped: bool = False) -> None:
     """Watch until the operator returns, or raises what is not ours to mend."""
     monkeypatch.setattr(kopf, "operator", operator)
