@@ -42,7 +42,10 @@ from registry.work_queue import Key
 
 _log = logging.getLogger(__name__)
 
-_LISTED = (ROLLOUT_ACTIONS, MODEL_REVISIONS, DEPLOYMENTS, *SERVING)
+_LISTED = (ROLLOUT_ACTIONS, MODEL_REVISIONS, DEPLOYMENTS, INFERENCE_SERVICES)
+# Of these there is one at most, of the ServedModel's name. An API server answers a get from etcd; before it lists kinds
+# that nobody changes it waits for up to 100 ms until it knows that what it has is new enough.
+_NAMED = (SERVICES, HTTP_ROUTES, GRPC_ROUTES)
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Read:
     Args:
         served_model: itself.
         actions: on it.
-        lists: what carries its name (as a label, or in its spec), by kind.
+        lists: what carries its name (as its own, as a label, or in its spec), by kind.
 
     """
 
@@ -129,15 +132,19 @@ class Gatherer:
         labels, fields = f"{SERVED_MODEL_LABEL}={key.name}", f"spec.servedModel={key.name}"
 
         def list_them(resource: Resource) -> list[Manifest]:
+            if resource in _NAMED:
+                named = self._api.get(resource, key.namespace, key.name)
+                return [] if named is None else [named]
             if resource in (ROLLOUT_ACTIONS, MODEL_REVISIONS):
                 return list(self._api.list(resource, key.namespace, fields=fields))
             return list(self._api.list(resource, key.namespace, labels))
 
-        futures = {one: self._executor.submit(list_them, one) for one in _LISTED} if hurry else {}
+        kinds = (*_LISTED, *_NAMED)
+        futures = {one: self._executor.submit(list_them, one) for one in kinds} if hurry else {}
         found = self._api.get(SERVED_MODELS, key.namespace, key.name)
         if found is None or "deletionTimestamp" in found["metadata"]:
             return None
-        lists = {one: futures[one].result() if hurry else list_them(one) for one in _LISTED}
+        lists = {one: futures[one].result() if hurry else list_them(one) for one in kinds}
         return Read(found, tuple(lists[ROLLOUT_ACTIONS]), lists)
 
     def gather(
@@ -191,7 +198,7 @@ class Gatherer:
     ) -> tuple[tuple[Manifest, ...], dict[Place, Taken]]:
         """Return what serves, and which of the names that are wanted another has.
 
-        What is wanted and was not in the lists is asked for by its name: somebody may have taken its label away.
+        What is wanted and was not read is asked for by its name: somebody may have taken its label away.
         """
         live = tuple(manifest for resource in SERVING for manifest in read.owned(resource, owner))
         listed = {place(manifest) for manifest in live}
@@ -199,8 +206,11 @@ class Gatherer:
         asked = [
             self._executor.submit(self._named, resource, owner.namespace, name)
             for (_, name), resource in missing.items()
+            if resource not in _NAMED
         ]
         unlisted = [manifest for future in asked for manifest in future.result()]
+        named = (_typed(resource, manifest) for resource in _NAMED for manifest in read.lists[resource])
+        unlisted += [manifest for manifest in named if place(manifest) in missing]
         own = tuple(manifest for manifest in unlisted if belongs_to(manifest, owner))
         taken = {place(manifest): taken_by(manifest, owner) for manifest in unlisted if manifest not in own}
         return live + tuple(manifest for manifest in own if resource_of(manifest) in SERVING), taken
