@@ -103,7 +103,7 @@ class Workers:
 
     def _try(self, key: Key, look: Look) -> tuple[str, float | None]:
         try:
-            looked = self._reconciler.reconcile(key, hurry=self._queue.is_urgent(key))
+            looked = self._reconciler.reconcile(key)
         except Conflict:
             return "conflict", 0.02 + random.random() * 0.1  # noqa: S311 - jitter
         except NotLeading as error:

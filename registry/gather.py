@@ -101,7 +101,7 @@ class Gatherer:
 
     Args:
         api: the API server.
-        executor: reads several lists at once where somebody waits.
+        executor: reads several kinds at once.
         resolver: what selectors mean.
         measuring: what gates look at.
         needs_acceptance: whether a gateway must say that it took a route.
@@ -120,15 +120,8 @@ class Gatherer:
         self._api, self._executor, self._resolver, self._measuring = api, executor, resolver, measuring
         self._needs_acceptance = needs_acceptance
 
-    def read(self, key: Key, *, hurry: bool = False) -> Read | None:
-        """Read everything; None if the ServedModel is gone or on its way out: then nothing is to be done.
-
-        Args:
-            key: the ServedModel.
-            hurry: whether to read everything at once. Where nobody waits one read follows another, so that a storm of
-                looks does not stand in the way of the one that somebody waits for.
-
-        """
+    def read(self, key: Key) -> Read | None:
+        """Read everything; None if the ServedModel is gone or on its way out: then nothing is to be done."""
         labels, fields = f"{SERVED_MODEL_LABEL}={key.name}", f"spec.servedModel={key.name}"
 
         def list_them(resource: Resource) -> list[Manifest]:
@@ -140,11 +133,11 @@ class Gatherer:
             return list(self._api.list(resource, key.namespace, labels))
 
         kinds = (*_LISTED, *_NAMED)
-        futures = {one: self._executor.submit(list_them, one) for one in kinds} if hurry else {}
+        futures = {one: self._executor.submit(list_them, one) for one in kinds}
         found = self._api.get(SERVED_MODELS, key.namespace, key.name)
         if found is None or "deletionTimestamp" in found["metadata"]:
             return None
-        lists = {one: futures[one].result() if hurry else list_them(one) for one in kinds}
+        lists = {one: futures[one].result() for one in kinds}
         return Read(found, tuple(lists[ROLLOUT_ACTIONS]), lists)
 
     def gather(

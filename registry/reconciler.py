@@ -87,8 +87,8 @@ class Reconciler:
         # A former controller may have written a route just before this one began.
         self._began = clock()
 
-    def reconcile(self, key: Key, *, hurry: bool = False) -> Looked:
-        """Look at a ServedModel; ``hurry`` where somebody waits.
+    def reconcile(self, key: Key) -> Looked:
+        """Look at a ServedModel.
 
         Raises:
             Conflict: it was written meanwhile. At most a ModelRevision was created, and another look is due.
@@ -96,7 +96,7 @@ class Reconciler:
         """
         settled_at = self._settled_at(key)
         settled = self._clock() >= settled_at
-        read = self._gatherer.read(key, hurry=hurry)
+        read = self._gatherer.read(key)
         if read is None:
             self._forget(key)
             return Looked(None, None)

@@ -36,7 +36,7 @@ class RegistrySettings(BaseSettings):
     namespaces: list[str] = Field(
         default_factory=list, description="Namespaces to look at, as a JSON list; empty for the whole cluster."
     )
-    workers: int = Field(8, ge=1, le=64, description="How many ServedModels are looked at at once.")
+    workers: int = Field(4, ge=1, le=64, description="How many ServedModels are looked at at once.")
     request_timeout_seconds: float = Field(
         5.0, gt=0, description="How long a request to the API server may take; less than what fences the lease."
     )

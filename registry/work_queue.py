@@ -101,11 +101,6 @@ class WorkQueue:
                 news.wait(max(min(ends) - now, 0.0) if ends else None)
             return None
 
-    def is_urgent(self, key: Key) -> bool:
-        """Tell whether somebody waits for a key that is being worked on."""
-        with self._changed:
-            return self._working.get(key, False)
-
     def done(self, key: Key) -> None:
         """Say that the work on a key is over."""
         with self._changed:
