@@ -38,7 +38,7 @@ def play(seed: int, count: int, parallel: int, report: Callable[[str], None]) ->
     scenarios = drawn(seed, count)
     distinct = list({scenario.name: scenario for scenario in scenarios}.values())
     with playing_field(parallel) as where:
-        baselines = record(where, distinct, lambda line: report(f"undisturbed {line}"))
+        baselines = record(where, distinct, lambda line, _: report(f"undisturbed {line}"))
         with _behind_proxy() as proxy:
             return _play_all(seed, scenarios, baselines, proxy, where, report)
 

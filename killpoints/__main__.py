@@ -64,8 +64,8 @@ def _run(options: argparse.Namespace, console: Console) -> Outcome:
     with playing_field(options.parallel) as where, Progress(*columns, console=console) as progress:
         task = progress.add_task("undisturbed", total=len(scenarios))
 
-        def recorded(line: str) -> None:
-            progress.advance(task)
+        def recorded(line: str, ended: int) -> None:
+            progress.advance(task, ended)
             progress.console.print(f"  {line}", markup=False, highlight=False)
 
         baselines = record(where, scenarios, recorded)

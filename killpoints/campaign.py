@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 
-from killpoints.errors import HarnessError
+from killpoints.errors import HarnessError, StageError
 from killpoints.point import Baseline, Point, Run
 from killpoints.query_server import QueryServer
 from killpoints.scenario import Scenario
@@ -21,7 +21,8 @@ from tests.registry.cluster.cluster import Cluster
 
 # A sample takes so many points of a scenario, since each has to be played undisturbed first.
 _FROM_EACH = 3
-# A note in MLflow that is soon followed by another is not always written: such a point is met at another try.
+# A note in MLflow that is soon followed by another is not always written: such a point is met at another try. And what
+# the API server refused to the people around a controller they ask again.
 _TRIES = 3
 
 
@@ -86,13 +87,28 @@ def playing_field(parallel: int) -> Iterator[Field]:
                 slot.remove()
 
 
-def record(where: Field, scenarios: Iterable[Scenario], report: Callable[[str], None]) -> dict[str, Baseline]:
-    """Play every scenario undisturbed; return what each wrote and left."""
+def record(where: Field, scenarios: Iterable[Scenario], report: Callable[[str, int], None]) -> dict[str, Baseline]:
+    """Play every scenario undisturbed; return what each wrote and left.
 
-    def one(scenario: Scenario) -> tuple[str, Baseline]:
-        with where.run(scenario) as run:
-            baseline = run.undisturbed()
-        report(f"{scenario.name}: {len(baseline.labels)} writes")
+    Where the API server failed it was disturbed, and is played again.
+
+    Args:
+        where: it is played.
+        scenarios: each of them once.
+        report: told what became of a play, and how many scenarios (none or one) that ends.
+
+    """
+
+    def one(scenario: Scenario, tries: int = _TRIES) -> tuple[str, Baseline]:
+        try:
+            with where.run(scenario) as run:
+                baseline = run.undisturbed()
+        except Exception as error:
+            report(f"{scenario.name}: {type(error).__name__}: {error}", 0)
+            if isinstance(error, StageError) and tries > 1:
+                return one(scenario, tries - 1)
+            raise
+        report(f"{scenario.name}: {len(baseline.labels)} writes", 1)
         return scenario.name, baseline
 
     with ThreadPoolExecutor(where.parallel) as executor:

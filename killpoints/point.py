@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import httpx2
+
 from killpoints.clock import HandClock
-from killpoints.errors import HarnessError
+from killpoints.errors import HarnessError, StageError
 from killpoints.final_state import FinalState, differences
 from killpoints.hand import HandController, Looks, settings_for
 from killpoints.play import Playing
@@ -15,6 +17,7 @@ from killpoints.seam import Kill, Seam
 from killpoints.stage import ClusterStage
 from killpoints.victim import VictimController
 from killpoints.witness import Invariants
+from registry.errors import KubernetesError
 from registry.work_queue import Key
 from tests.registry.cluster.cluster import Cluster
 
@@ -82,6 +85,7 @@ class Run:
         """Play without a crash.
 
         Raises:
+            StageError: the API server did not do what people asked of it.
             HarnessError: the scenario does not go as it says, or something is wrong even so.
 
         """
@@ -95,7 +99,7 @@ class Run:
         try:
             playing = self._play(point)
         except HarnessError as error:
-            return [str(error), *self._witness.broken]
+            return [f"{type(error).__name__}: {error}", *self._witness.broken]
         wrong = [*self._witness.broken, *differences(self._states[-1], baseline.state)]
         self.was_missed = playing.crashes == 0
         if playing.crashes != 1:
@@ -103,6 +107,13 @@ class Run:
         return wrong
 
     def _play(self, point: Point | None) -> Playing:
+        try:
+            return self._played(point)
+        except (KubernetesError, httpx2.HTTPError) as error:
+            # What the controller meets it keeps to itself; this was asked by the people around it.
+            raise StageError(f"{type(error).__name__}: {error}") from error
+
+    def _played(self, point: Point | None) -> Playing:
         playing = Playing(self.scenario, self._stage, self.clock, self._begin, self._note_state)
         try:
             playing.play(self.scenario.before)

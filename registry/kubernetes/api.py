@@ -135,11 +135,11 @@ class KubernetesApi:
         finally:
             if self._on_call is not None:
                 self._on_call(verb, resource.plural, status, time.monotonic() - began)
-        return _answer(answer, f"{verb} {path}")
+        return answered(answer, f"{verb} {path}")
 
 
-def _answer(answer: httpx.Response, what: str) -> Manifest:
-    """Return what was answered, or raise the error that it means."""
+def answered(answer: httpx.Response, what: str) -> Manifest:
+    """Return what the API server answered, or raise the error that it means."""
     try:
         document: Any = answer.json()
     except ValueError as error:

@@ -10,6 +10,8 @@ from killpoints.campaign import Field, play, playing_field, points, record, samp
 from killpoints.final_state import canonical, differences
 from killpoints.point import Baseline, Point
 from killpoints.scenarios import SCENARIOS, named
+from killpoints.stage import ClusterStage
+from registry.errors import KubernetesUnavailable
 from registry.gather import Gathered
 from registry.reconciler import Reconciler
 from registry.rollout.intent import Intent
@@ -43,6 +45,10 @@ def test_states_of_two_served_models_are_compared_without_their_names() -> None:
     assert len(differences(left, right)) == 1
 
 
+def _silent(_line: str, _ended: int) -> None:
+    pass
+
+
 @pytest.fixture
 def where() -> Iterator[Field]:
     """A place on a real cluster."""
@@ -55,7 +61,7 @@ def where() -> Iterator[Field]:
 def wrong(where: Field, of: str, kind: str) -> dict[str, list[str]]:
     """Return what is wrong after two kills at the first write of a kind, one of them by SIGKILL."""
     scenario = named(of)
-    baselines = record(where, [scenario], lambda _: None)
+    baselines = record(where, [scenario], _silent)
     chosen = [point for point in points([scenario], baselines) if point.kill.label.startswith(kind)][:2]
     return play(where, sample(chosen, None, 1, 0), baselines, lambda _point, _wrong: None).wrong
 
@@ -74,9 +80,24 @@ def test_an_effect_that_is_moved_before_the_write_of_the_status_is_found(
         self._effects.serve(gathered, spec, intent.status, revisions)
         return carry_out(self, key, gathered, spec, intent)
 
-    baselines = record(where, [named("abort")], lambda _: None)
+    baselines = record(where, [named("abort")], _silent)
     monkeypatch.setattr(Reconciler, "_carry_out", effects_first)
     chosen = [point for point in points([named("abort")], baselines) if "RollingBack step" in point.kill.label][:1]
     assert chosen
     outcome = play(where, chosen, baselines, lambda _point, _wrong: None)
     assert "no status has had" in str(outcome.wrong)
+
+
+def test_what_the_api_server_refuses_to_people_is_asked_again(where: Field, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[tuple[str, int]] = []
+    act, refused = ClusterStage.act, [KubernetesUnavailable("etcd has no leader")]
+
+    def refusing(self: ClusterStage, *action: Any) -> None:
+        if refused:
+            raise refused.pop()
+        act(self, *action)
+
+    monkeypatch.setattr(ClusterStage, "act", refusing)
+    baselines = record(where, [named("undo-warm")], lambda *line: lines.append(line))
+    assert lines[0] == ("undo-warm: StageError: KubernetesUnavailable: etcd has no leader", 0)
+    assert lines[1:] == [(f"undo-warm: {len(baselines['undo-warm'].labels)} writes", 1)]

@@ -19,7 +19,7 @@ from registry.leader import Leader
 from registry.reconciler import Looked
 from registry.settings import RegistrySettings
 from registry.work_queue import Key
-from tests.registry.test_health import wait_for
+from tests.waiting import wait_for
 
 CARS = Key("fleet", "cars")
 

@@ -23,16 +23,10 @@ from registry.tracing import Tracing
 from registry.vitals import Vitals
 from registry.watches import Watches
 from registry.work_queue import Key, WorkQueue
+from tests.waiting import wait_for
 
 CARS = Key("fleet", "cars")
 STUCK_AFTER = 180.0
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 class Controller:
@@ -43,7 +37,7 @@ class Controller:
         self.vitals = Vitals(lambda: self.seconds)
         self.queue = WorkQueue(time.monotonic)
         metrics = RegistryMetrics()
-        reconciler: Any = type("Reconciler", (), {"reconcile": staticmethod(lambda key, **_: reconcile(key))})
+        reconciler: Any = type("Reconciler", (), {"reconcile": staticmethod(reconcile)})
         self._workers = Workers(self.queue, reconciler, metrics, self.vitals, lambda: True, Tracing(None))
         self.enqueue = self._workers.enqueue
 

@@ -113,7 +113,7 @@ def _assert_given_up(port: int) -> None:
     with pytest.raises(MlflowUnavailable) as caught:
         MlflowRegistry(f"http://127.0.0.1:{port}").champions()
     assert not isinstance(caught.value, MlflowForbidden)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 3
 
 
 class Closing(BaseHTTPRequestHandler):

@@ -19,7 +19,7 @@ from registry.mlflow_registry import Registered, RunFacts
 from registry.resolving import MOST_REVIEWS, MOST_UNSURE, REVIEW_SECONDS, Found, Resolver, look_up, target_of
 from registry.rollout.snapshot import NotFound, Target, Unknown
 from registry.work_queue import Key
-from tests.registry.test_health import wait_for
+from tests.waiting import wait_for
 
 CARS = Key("fleet", "cars")
 CHAMPION = ModelSelector(name="cars", alias="champion")

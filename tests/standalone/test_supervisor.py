@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from standalone.child import start_child
 from standalone.supervisor import Part, Supervisor, trim_log
+from tests.waiting import wait_for
 
 # Stands for a part: says that it runs, and ends when told.
 _PROGRAM = "import sys, time; print('up', flush=True); time.sleep(600)"
@@ -34,13 +34,6 @@ def supervisor() -> Iterator[tuple[Supervisor, list[str]]]:
     supervisor = Supervisor(said.append)
     yield supervisor, said
     supervisor.stop()
-
-
-def wait_for(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_a_part_that_dies_is_started_again_and_said_so(

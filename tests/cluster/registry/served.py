@@ -24,8 +24,8 @@ from tests.cluster.cluster import Cluster
 from tests.cluster.registry.fleet import Fleet
 from tests.cluster.registry.load import Load, loading, rest, stub
 from tests.registry.cluster.cluster import Cluster as Objects
-from tests.registry.cluster.cluster import wait_for
 from tests.registry.cluster.people import Person
+from tests.waiting import wait_for
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "registry"
 _COMMENT = re.compile(r"^#.*$", re.MULTILINE)

@@ -6,7 +6,6 @@ import logging
 import random
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from telemetry.exporting import OnceAMinute
 from tests.predictor.observability.collector import Collector, attributes, collecting
 from tests.predictor.observability.exposed import value
 from tests.predictor.observability.loaded import batch, version
+from tests.waiting import wait_for
 
 SAMPLED = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 NOT_SAMPLED = SAMPLED[:-1] + b"0"
@@ -387,12 +387,3 @@ def test_the_exporters_complaints_pass_once_a_minute() -> None:
     assert passes("fourth") == "fourth (2 like it in the last minute)"
     now[0] = 121.0
     assert passes("fifth") == "fifth"
-
-
-def wait_for(condition: Any) -> None:
-    """Wait for a condition; fails after ten seconds."""
-    deadline = time.monotonic() + 10
-    event = threading.Event()
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true within 10 s"
-        event.wait(0.005)

@@ -9,8 +9,8 @@ from pathlib import Path
 import yaml
 
 from registry.kubernetes.resources import MODEL_REVISIONS, ROLLOUT_ACTIONS, Manifest, Resource
-from tests.registry.cluster.cluster import wait_for
 from tests.registry.cluster.people import Person, documents
+from tests.waiting import wait_for
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 POLICIES = "/apis/admissionregistration.k8s.io/v1"

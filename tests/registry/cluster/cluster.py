@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -11,7 +10,7 @@ import httpx2
 
 from registry.crds import KINDS, crd
 from registry.errors import AlreadyThere, KubernetesUnavailable, NotThere
-from registry.kubernetes.api import KubernetesApi, connect
+from registry.kubernetes.api import KubernetesApi, answered, connect
 from registry.kubernetes.resources import (
     HTTP_ROUTES,
     INFERENCE_SERVICES,
@@ -22,21 +21,11 @@ from registry.kubernetes.resources import (
 )
 from registry.kubernetes.writes import Write, writing
 from registry.watching import WATCHED
+from tests.waiting import wait_for
 
 CRDS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition")
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace")
 _Found = TypeVar("_Found")
-
-
-def wait_for(look: Callable[[], _Found | None], what: str, seconds: float = 30.0) -> _Found:
-    """Return what ``look`` finds, asking until it finds something."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found = look()
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"{what} did not come within {seconds:g} s"
-        time.sleep(0.05)
 
 
 def _as(person: str) -> dict[str, str]:
@@ -86,12 +75,7 @@ class Cluster:
         self._post(path, manifest, {})
 
     def _post(self, path: str, manifest: Manifest, headers: dict[str, str]) -> Manifest:
-        answer = self._client.post(path, json=manifest, headers=headers)
-        if answer.status_code == 409:
-            raise AlreadyThere(answer.text)
-        assert answer.is_success, answer.text
-        found: Manifest = answer.json()
-        return found
+        return answered(self._client.post(path, json=manifest, headers=headers), f"create {path}")
 
     def make_namespace(self) -> None:
         """Make the namespace."""
@@ -116,15 +100,14 @@ class Cluster:
 
     def patch(self, resource: Resource, name: str, patch: Manifest, subresource: str | None = None) -> Manifest:
         """Change an object as `kubectl patch --type merge` does, under kubectl's name."""
+        path = resource.path(self.namespace, name, subresource)
         answer = self._client.patch(
-            resource.path(self.namespace, name, subresource),
+            path,
             params={"fieldManager": "kubectl-edit"},
             headers={"Content-Type": "application/merge-patch+json"},
             json=patch,
         )
-        answer.raise_for_status()
-        found: Manifest = answer.json()
-        return found
+        return answered(answer, f"patch {path}")
 
     def delete(self, resource: Resource, name: str) -> None:
         """Delete an object."""

@@ -34,9 +34,10 @@ from registry.kubernetes.resources import (
 )
 from registry.settings import RegistrySettings
 from registry.work_queue import Key
-from tests.registry.cluster.cluster import Cluster, wait_for
+from tests.registry.cluster.cluster import Cluster
 from tests.registry.cluster.in_process import Clock
 from tests.registry.cluster.mlflow_process import Versions
+from tests.waiting import wait_for
 
 _QUERY = 'sum(rate(telltale_http_errors_total{namespace="{namespace}",pod=~"CANDIDATE"}[2m]))'
 STEPS = [{"setWeight": 10}, {"gate": {}}, {"setWeight": 50}, {"approval": {}}]

@@ -16,7 +16,7 @@ from lightkube.config.kubeconfig import KubeConfig
 
 from registry.crds import KINDS, crd
 from registry.kubernetes.resources import Manifest, Resource
-from tests.registry.cluster.cluster import wait_for
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]
 _APPLY = {"Content-Type": "application/apply-patch+yaml"}

@@ -19,9 +19,9 @@ from tests.registry.cluster.access import (
     rule,
     wait_for_policies,
 )
-from tests.registry.cluster.cluster import wait_for
 from tests.registry.cluster.people import Answer, Person, documents
 from tests.registry.cluster.test_schemas import REVISION, SERVED_MODEL
+from tests.waiting import wait_for
 
 ACTIONS = ("Promote", "Abort", "Undo", "Approve", "Pause", "Resume", "Retry")
 ORDINARY = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")

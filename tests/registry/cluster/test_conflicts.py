@@ -18,8 +18,9 @@ from registry.kubernetes.resources import (
     SERVICES,
     Manifest,
 )
-from tests.registry.cluster.cluster import Cluster, wait_for
+from tests.registry.cluster.cluster import Cluster
 from tests.registry.cluster.in_process import CrashingWrites, Hand, OneModel, controller, hand
+from tests.waiting import wait_for
 
 OPEN: tuple[Manifest, ...] = ({"setWeight": 10}, {"pause": {}}, {"setWeight": 50})
 OWNED = (MODEL_REVISIONS, INFERENCE_SERVICES, SERVICES, HTTP_ROUTES, GRPC_ROUTES)

@@ -18,10 +18,11 @@ from tests.registry.cluster.access import (
     may,
     wait_for_policies,
 )
-from tests.registry.cluster.cluster import Cluster, wait_for
+from tests.registry.cluster.cluster import Cluster
 from tests.registry.cluster.conftest import Start
 from tests.registry.cluster.mlflow_process import Versions
 from tests.registry.cluster.people import Person
+from tests.waiting import wait_for
 
 Serve = Callable[..., Manifest]
 OPEN_PAUSE = {"steps": [{"setWeight": 10}, {"pause": {}}], "progressDeadlineSeconds": 60}

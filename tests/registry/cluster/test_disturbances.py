@@ -13,10 +13,11 @@ from registry.kubernetes.resources import (
     SERVED_MODELS,
     Manifest,
 )
-from tests.registry.cluster.cluster import Cluster, wait_for
+from tests.registry.cluster.cluster import Cluster
 from tests.registry.cluster.conftest import Start
 from tests.registry.cluster.controller_process import ControllerProcess
 from tests.registry.cluster.mlflow_process import Versions
+from tests.waiting import wait_for
 
 Serve = Callable[..., Manifest]
 

@@ -18,8 +18,9 @@ from registry.kubernetes.resources import (
 )
 from registry.kubernetes.writes import writing
 from registry.rollout.manifests import SERVED_MODEL_LABEL
-from tests.registry.cluster.cluster import Cluster, wait_for
+from tests.registry.cluster.cluster import Cluster
 from tests.registry.cluster.in_process import Hand, hand
+from tests.waiting import wait_for
 
 OPEN: tuple[Manifest, ...] = ({"setWeight": 10}, {"pause": {}})
 

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 import pytest
 
 from registry.kubernetes.resources import SERVED_MODELS, Manifest
-from tests.registry.cluster.cluster import Cluster, wait_for
+from tests.registry.cluster.cluster import Cluster
 from tests.registry.cluster.conftest import Start, spec_of
 from tests.registry.cluster.mlflow_process import MlflowProcess, Versions
 from tests.registry.prometheus_process import PrometheusProcess
+from tests.waiting import wait_for
 
 OUTAGE_SECONDS = float(os.environ.get("TELLTALE_TEST_OUTAGE_SECONDS", "60"))
 DEADLINE_SECONDS = 10

@@ -26,10 +26,11 @@ from registry.plugin.completion import suggestions
 from registry.plugin.credentials import prove
 from registry.plugin.kubeconfig import find
 from registry.rollout.manifests import SERVED_MODEL_LABEL
-from tests.registry.cluster.cluster import Cluster, wait_for
+from tests.registry.cluster.cluster import Cluster
 from tests.registry.cluster.conftest import Start
 from tests.registry.cluster.mlflow_process import Versions
 from tests.registry.plugin.scenes import NEW, OLD, revision, served_model, under_way
+from tests.waiting import wait_for
 
 ROLES = Resource("rbac.authorization.k8s.io", "v1", "roles", "Role")
 BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")

@@ -14,9 +14,10 @@ from registry.kubernetes.resources import (
     SERVICES,
     Manifest,
 )
-from tests.registry.cluster.cluster import Cluster, wait_for
+from tests.registry.cluster.cluster import Cluster
 from tests.registry.cluster.conftest import Start
 from tests.registry.cluster.mlflow_process import Versions
+from tests.waiting import wait_for
 
 Serve = Callable[..., Manifest]
 OPEN_PAUSE = {"steps": [{"setWeight": 10}, {"pause": {}}, {"setWeight": 50}], "progressDeadlineSeconds": 60}

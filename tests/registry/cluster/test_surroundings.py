@@ -12,10 +12,11 @@ import pytest
 
 from registry.kubernetes.resources import EVENTS, HTTP_ROUTES, PODS, SERVED_MODELS, Manifest, Resource
 from registry.rollout.manifests import REVISION_LABEL
-from tests.registry.cluster.cluster import NAMESPACES, Cluster, wait_for
+from tests.registry.cluster.cluster import NAMESPACES, Cluster
 from tests.registry.cluster.conftest import Start, spec_of
 from tests.registry.cluster.in_process import Hand, hand
 from tests.registry.cluster.mlflow_process import Versions
+from tests.waiting import wait_for
 
 OPEN: tuple[Manifest, ...] = ({"setWeight": 10}, {"pause": {}})
 RESOURCE_QUOTAS = Resource("", "v1", "resourcequotas", "ResourceQuota")

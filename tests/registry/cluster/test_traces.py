@@ -19,11 +19,12 @@ from registry.kubernetes.resources import HTTP_ROUTES, SECRETS, SERVED_MODELS, M
 from registry.tracing_change import place_of
 from telemetry.spans import SpanPlace
 from tests.predictor.observability.collector import Collector, collecting
-from tests.registry.cluster.cluster import Cluster, wait_for
+from tests.registry.cluster.cluster import Cluster
 from tests.registry.cluster.conftest import Start
 from tests.registry.cluster.controller_process import ControllerProcess
 from tests.registry.cluster.mlflow_process import Versions
 from tests.registry.span_tree import drawn, said
+from tests.waiting import wait_for
 
 TRACED = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 STEPS = [{"setWeight": 10}, {"gate": {}}, {"setWeight": 50}]

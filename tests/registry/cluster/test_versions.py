@@ -8,10 +8,11 @@ import pytest
 
 from registry.kubernetes.resources import MODEL_REVISIONS, PODS, SERVED_MODELS, Manifest
 from registry.rollout.manifests import REVISION_LABEL
-from tests.registry.cluster.cluster import Cluster, wait_for
+from tests.registry.cluster.cluster import Cluster
 from tests.registry.cluster.conftest import Start, spec_of
 from tests.registry.cluster.in_process import Hand, hand
 from tests.registry.cluster.mlflow_process import Versions
+from tests.waiting import wait_for
 
 OPEN: tuple[Manifest, ...] = ({"setWeight": 10}, {"pause": {}})
 NO_STEPS = {"steps": [], "progressDeadlineSeconds": 60}

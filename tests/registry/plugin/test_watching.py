@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import queue
-import time
 from collections.abc import Iterator
 from typing import Any, Never
 
@@ -22,6 +21,7 @@ from registry.plugin.errors import CannotReach
 from registry.plugin.options import Access
 from registry.plugin.watching import Resources, _batch, _folded, _Listed, _Trouble, follow, of_model, selector
 from tests.registry.plugin.scenes import action, deployment, revision, served_model
+from tests.waiting import wait_for
 
 
 def test_changes_are_folded_into_what_was_listed() -> None:
@@ -107,10 +107,7 @@ def test_a_view_that_nobody_looks_at_any_more_closes_its_connections(broken: Bro
     next(view)
     assert broken.closed == 0
     view.close()
-    deadline = time.monotonic() + 10
-    while broken.closed < 4 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert broken.closed == 4, "one of each kind"
+    wait_for(lambda: broken.closed == 4, "the end of one watch of each kind")
 
 
 def test_a_model_whose_watches_never_began_is_shown_as_it_was_and_not_as_deleted(
