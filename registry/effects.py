@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from registry.api.base import API_VERSION, ApiModel
@@ -31,6 +32,7 @@ from registry.kubernetes.writes import Writes, deleting, writing
 from registry.names import place
 from registry.records import (
     action_statuses,
+    is_note_of,
     last_use,
     mlflow_alias,
     mlflow_tags,
@@ -143,8 +145,9 @@ class Effects:
         return recorded and all(done) and len(may_go) == len(surplus)
 
     def forget(self, key: Key) -> None:
-        """Drop what is remembered of a ServedModel's objects."""
+        """Drop what is remembered of a ServedModel that is gone."""
         self._given.pop(key, None)
+        self._write_back.let_go_of_all(partial(is_note_of, key))
 
     def forget_all(self) -> None:
         """Remember nothing."""

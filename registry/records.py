@@ -99,12 +99,21 @@ def mlflow_tags(key: Key, revision: str, status: ModelRevisionStatus) -> dict[st
         "served_from": _time(status.served_from),
         "served_until": _time(status.served_until),
     }
-    return {f"{TAG_PREFIX}.{key.namespace}.{key.name}.{name}": value for name, value in values.items()}
+    return {_tag(key, name): value for name, value in values.items()}
 
 
 def mlflow_alias(key: Key) -> str:
     """Return the alias that names what a ServedModel serves; it is the controller's own."""
     return f"serving-{key.namespace}-{key.name}"
+
+
+def is_note_of(key: Key, name: str) -> bool:
+    """Tell whether a tag or an alias says something about a ServedModel."""
+    return name == mlflow_alias(key) or name.startswith(_tag(key, ""))
+
+
+def _tag(key: Key, name: str) -> str:
+    return f"{TAG_PREFIX}.{key.namespace}.{key.name}.{name}"
 
 
 def _time(moment: datetime | None) -> str:

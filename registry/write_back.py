@@ -82,6 +82,11 @@ class WriteBack:
             for name in tags:
                 self._written.pop(Note(model, number, name), None)
 
+    def let_go_of_all(self, of_it: Callable[[str], bool]) -> None:
+        """Remember no more that tags and aliases with such names were written; what still waits is written."""
+        with self._lock:
+            self._written = {note: value for note, value in self._written.items() if not of_it(note.name)}
+
     def run(self, stop: Event, retry_seconds: float, beat: Callable[[], None] = lambda: None) -> None:
         """Write what is wanted until ``stop``; ``beat`` is told before each wait and each write."""
         while not stop.is_set():

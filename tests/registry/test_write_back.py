@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from threading import Event
 
 import pytest
 
+from registry.api.model_revision import ModelRevisionStatus
 from registry.errors import MlflowUnavailable, NotRegistered
+from registry.records import is_note_of, mlflow_alias, mlflow_tags
+from registry.work_queue import Key
 from registry.write_back import WriteBack
 
 
@@ -121,6 +125,27 @@ def test_what_was_let_go_of_is_not_remembered() -> None:
     write_back.let_go("cars", "1", {"weight": "10"})
     assert not write_back.has_taken("cars", "1", {"weight": "10"})
     assert write_back.has_taken("cars", "2", {"weight": "10"})
+
+
+def test_nothing_is_remembered_of_a_served_model_that_is_gone_and_what_waits_is_written() -> None:
+    notes = Notes()
+    write_back = WriteBack(notes)
+    cars, other = Key("fleet", "cars"), Key("fleet", "cars2")
+    said = {key: mlflow_tags(key, "cars-1", ModelRevisionStatus()) for key in (cars, other)}
+    for key, tags in said.items():
+        write_back.want_tags("m", "1", tags)
+        write_back.want_alias("m", mlflow_alias(key), "1")
+    write_back.flush()
+    write_back.want_alias("m", mlflow_alias(cars), "2")
+    write_back.let_go_of_all(partial(is_note_of, cars))
+    assert not write_back.has_taken("m", "1", said[cars])
+    assert write_back.has_taken("m", "1", said[other])
+    assert write_back.flush()
+    assert notes.aliases == {("m", "serving-fleet-cars"): "2", ("m", "serving-fleet-cars2"): "1"}
+    writes = notes.writes
+    write_back.want_alias("m", mlflow_alias(other), "1")
+    write_back.flush()
+    assert notes.writes == writes
 
 
 def test_it_gives_a_sign_of_life_at_each_round_and_before_each_write_and_none_once_it_failed() -> None:
