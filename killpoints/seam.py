@@ -69,17 +69,18 @@ class Seam:
         self._pass(named, do)
 
     def _pass(self, named: str, do: Callable[[], _Answer]) -> _Answer:
-        kill = self.kill
-        dies = kill is not None and kill.label == named
-        if dies:
-            self.kill = None
-        if dies and kill is not None and not kill.after:
-            self._die()
-        answer = do()
+        kill = self.kill if self.kill is not None and self.kill.label == named else None
+        if kill is not None and not kill.after:
+            self._end()
+        answer = do()  # where that fails the write is still to come, and the end with it
         self.labels.append(named)
-        if dies:
-            self._die()
+        if kill is not None:
+            self._end()
         return answer
+
+    def _end(self) -> NoReturn:
+        self.kill = None
+        self._die()
 
 
 class Notes:

@@ -7,6 +7,7 @@ import pytest
 from killpoints.labels import label
 from killpoints.models import Models
 from killpoints.seam import Crash, Kill, Notes, Seam
+from registry.errors import MlflowUnavailable
 from registry.kubernetes.resources import EVENTS, HTTP_ROUTES, SERVED_MODELS, Manifest, Resource
 from registry.kubernetes.writes import Write, Writes
 
@@ -55,6 +56,18 @@ def test_a_write_to_mlflow_is_a_point_too() -> None:
     with pytest.raises(Crash):
         notes.set_alias("cars", "serving", "2")
     assert models.noted_aliases == {"serving": "1"}
+
+
+def test_a_write_that_mlflow_did_not_take_is_not_the_one_to_end_after() -> None:
+    models, seam = Models(), Seam("cars", Sees())
+    seam.kill = Kill("MLflow alias is 2", after=True)
+    notes, models.is_away = Notes(models, seam), True
+    with pytest.raises(MlflowUnavailable):
+        notes.set_alias("cars", "serving", "2")
+    models.is_away = False
+    with pytest.raises(Crash):
+        notes.set_alias("cars", "serving", "2")
+    assert models.noted_aliases == {"serving": "2"}
 
 
 def test_a_label_is_the_same_for_every_name_and_at_every_time() -> None:
