@@ -21,23 +21,23 @@ from killpoints.errors import HarnessError
 from killpoints.point import Point
 from killpoints.scenarios import SCENARIOS
 
-_BY_SIGNAL = 20
+_POINTS, _BY_SIGNAL = 300, 20
 # How often a log that shows no bar says how far it is.
 _EVERY = 50
 
 
 def main(arguments: list[str]) -> int:
     """Run and print the count; returns the exit code."""
-    options = _options(arguments)
+    chosen = parse(arguments)
     console = Console()
     if not os.environ.get("KUBECONFIG"):
         console.print("error: set KUBECONFIG to a cluster with KServe and the Gateway API's kinds", style="bold red")
         return 2
     # What the controllers log of their crashes is no news here.
     logging.getLogger("registry").addHandler(logging.NullHandler())
-    console.print(f"seed {options.seed}")
+    console.print(f"seed {chosen.seed}")
     try:
-        outcome = _run(options, console)
+        outcome = _run(chosen, console)
     except HarnessError as error:
         console.print(f"error: {error}", markup=False, highlight=False, style="bold red")
         return 2
@@ -45,16 +45,24 @@ def main(arguments: list[str]) -> int:
     return 1 if outcome.wrong or not outcome.points else 0
 
 
-def _options(arguments: list[str]) -> argparse.Namespace:
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Return what is to be played."""
     parser = argparse.ArgumentParser(prog="make killpoints", description=__doc__)
-    parser.add_argument("--points", type=int, help="play so many, chosen by the seed (default: all)")
+    number = parser.add_mutually_exclusive_group()
+    number.add_argument(
+        "--points", type=int, help=f"play so many, chosen by the seed (default {_POINTS}; with --only every one)"
+    )
+    number.add_argument("--all", action="store_true", help="play every one: more than an hour on two cores")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="of the choice; printed")
     parser.add_argument("--only", action="append", choices=[one.name for one in SCENARIOS], metavar="SCENARIO")
     parser.add_argument(
         "--kills", type=int, help=f"how many of them by SIGKILL of a process (default {_BY_SIGNAL}, or a tenth)"
     )
     parser.add_argument("--parallel", type=int, default=4, help="points that are played at once (default 4)")
-    return parser.parse_args(arguments)
+    chosen = parser.parse_args(arguments)
+    if chosen.points is None and not chosen.all and not chosen.only:
+        chosen.points = _POINTS
+    return chosen
 
 
 def _run(options: argparse.Namespace, console: Console) -> Outcome:

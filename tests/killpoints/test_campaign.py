@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from killpoints.__main__ import parse
 from killpoints.campaign import Field, play, playing_field, points, record, sample, some
 from killpoints.final_state import canonical, differences
 from killpoints.point import Baseline, Point
@@ -35,6 +36,14 @@ def test_a_sample_follows_from_its_seed() -> None:
     assert sum("SIGKILL" in point for point in one) == 5
     assert some(SCENARIOS, 30, 1) == some(SCENARIOS, 30, 1) != some(SCENARIOS, 30, 2)
     assert len(some(SCENARIOS, None, 1)) == len(SCENARIOS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "count"),
+    [([], 300), (["--points", "30"], 30), (["--all"], None), (["--only", "abort"], None)],
+)
+def test_it_plays_a_quarter_of_an_hours_points_unless_told_otherwise(arguments: list[str], count: int | None) -> None:
+    assert parse(arguments).points == count
 
 
 def test_states_of_two_served_models_are_compared_without_their_names() -> None:
