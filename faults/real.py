@@ -11,6 +11,7 @@ from threading import Thread
 from faults.proxy import Proxy, Weather
 from killpoints.errors import HarnessError, StageError
 from killpoints.final_state import FinalState, differences
+from killpoints.hand import make
 from killpoints.models import Models
 from killpoints.point import Baseline
 from killpoints.query_server import QueryServer
@@ -18,7 +19,6 @@ from killpoints.scenario import Scenario
 from killpoints.seam import Seam
 from killpoints.stage import ClusterStage
 from killpoints.witness import Invariants
-from registry.composition import build
 from registry.settings import RegistrySettings
 from registry.watching import watch
 from tests.registry.cluster.cluster import Cluster
@@ -38,7 +38,7 @@ class Live:
     """
 
     def __init__(self, settings: RegistrySettings, models: Models, seam: Seam) -> None:
-        self._controller = build(settings, source=models, notes=models, wrap=seam.wrap)
+        self._controller = make(settings, source=models, notes=models, wrap=seam.wrap)
         self._stop = ThreadEvent()
         self._controller.start(self._stop)
         # When it ends kopf ends every task of its loop, so each controller has a loop of its own.

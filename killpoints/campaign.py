@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 
-from killpoints.errors import HarnessError, StageError
+from killpoints.errors import HarnessError, NotPlayed
 from killpoints.point import Baseline, Point, Run
 from killpoints.query_server import QueryServer
 from killpoints.scenario import Scenario
@@ -21,8 +21,8 @@ from tests.registry.cluster.cluster import Cluster
 
 # A sample takes so many points of a scenario, since each has to be played undisturbed first.
 _FROM_EACH = 3
-# A note in MLflow that is soon followed by another is not always written: such a point is met at another try. And what
-# the API server refused to the people around a controller they ask again.
+# A note in MLflow that is soon followed by another is not always written: such a point is met at another try. And so
+# is what could not be played.
 _TRIES = 3
 
 
@@ -90,7 +90,7 @@ def playing_field(parallel: int) -> Iterator[Field]:
 def record(where: Field, scenarios: Iterable[Scenario], report: Callable[[str, int], None]) -> dict[str, Baseline]:
     """Play every scenario undisturbed; return what each wrote and left.
 
-    Where the API server failed it was disturbed, and is played again.
+    What was not played, since the harness itself was refused something, is played again.
 
     Args:
         where: it is played.
@@ -105,7 +105,7 @@ def record(where: Field, scenarios: Iterable[Scenario], report: Callable[[str, i
                 baseline = run.undisturbed()
         except Exception as error:
             report(f"{scenario.name}: {type(error).__name__}: {error}", 0)
-            if isinstance(error, StageError) and tries > 1:
+            if isinstance(error, NotPlayed) and tries > 1:
                 return one(scenario, tries - 1)
             raise
         report(f"{scenario.name}: {len(baseline.labels)} writes", 1)
@@ -147,15 +147,15 @@ def play(
     """Play points, each reported with what was wrong after it; return what they came to."""
     outcome = Outcome()
 
-    def one(point: Point) -> tuple[Point, list[str]]:
-        for _ in range(_TRIES):
-            with where.run(point.scenario) as run:
-                try:
-                    wrong = run.killed(point, baselines[point.scenario.name])
-                except (HarnessError, RegistryError) as error:
-                    wrong = [f"{type(error).__name__}: {error}"]
-            if not run.was_missed:
-                break
+    def one(point: Point, tries: int = _TRIES) -> tuple[Point, list[str]]:
+        with where.run(point.scenario) as run:
+            try:
+                wrong = run.killed(point, baselines[point.scenario.name])
+                again = run.was_missed
+            except (HarnessError, RegistryError) as error:
+                wrong, again = [f"{type(error).__name__}: {error}"], isinstance(error, NotPlayed)
+        if again and tries > 1:
+            return one(point, tries - 1)
         report(point, wrong)
         return point, wrong
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
+from killpoints.errors import NotPlayed
 from killpoints.seam import Notes, Seam
-from registry.composition import build
+from registry.composition import Controller, build
 from registry.errors import RegistryError
 from registry.resolving import ModelSource
 from registry.settings import RegistrySettings
@@ -56,6 +58,17 @@ def settings_for(namespace: str, prometheus_url: str) -> RegistrySettings:
     )
 
 
+def make(settings: RegistrySettings, **parts: Any) -> Controller:
+    """Build a controller of these parts; NotPlayed where OpenSSL cannot.
+
+    Each has clients of its own, and once in thousands of times OpenSSL fails to read the bundle of certificates.
+    """
+    try:
+        return build(settings, **parts)
+    except ssl.SSLError as error:
+        raise NotPlayed(f"OpenSSL: {error}") from error
+
+
 class HandController:
     """The controller, all of it but its threads.
 
@@ -79,7 +92,7 @@ class HandController:
         clock: Callable[[], datetime],
     ) -> None:
         self._key, self._seam = key, seam
-        self._built = build(settings, source=models, notes=Notes(notes, seam), wrap=seam.wrap, clock=clock)
+        self._built = make(settings, source=models, notes=Notes(notes, seam), wrap=seam.wrap, clock=clock)
 
     def look(self) -> Turn:
         """Ask MLflow, look once, and write what MLflow is to be told."""

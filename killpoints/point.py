@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import httpx2
 
 from killpoints.clock import HandClock
-from killpoints.errors import HarnessError, StageError
+from killpoints.errors import HarnessError, NotPlayed
 from killpoints.final_state import FinalState, differences
 from killpoints.hand import HandController, Looks, settings_for
 from killpoints.play import Playing
@@ -85,7 +85,7 @@ class Run:
         """Play without a crash.
 
         Raises:
-            StageError: the API server did not do what people asked of it.
+            NotPlayed: the harness itself was refused something.
             HarnessError: the scenario does not go as it says, or something is wrong even so.
 
         """
@@ -95,9 +95,16 @@ class Run:
         return Baseline(tuple(dict.fromkeys(playing.labels)), tuple(self._states))
 
     def killed(self, point: Point, baseline: Baseline) -> list[str]:
-        """Play with a crash; return what is wrong."""
+        """Play with a crash; return what is wrong.
+
+        Raises:
+            NotPlayed: the harness itself was refused something.
+
+        """
         try:
             playing = self._play(point)
+        except NotPlayed:
+            raise
         except HarnessError as error:
             return [f"{type(error).__name__}: {error}", *self._witness.broken]
         wrong = [*self._witness.broken, *differences(self._states[-1], baseline.state)]
@@ -111,7 +118,7 @@ class Run:
             return self._played(point)
         except (KubernetesError, httpx2.HTTPError) as error:
             # What the controller meets it keeps to itself; this was asked by the people around it.
-            raise StageError(f"{type(error).__name__}: {error}") from error
+            raise NotPlayed(f"{type(error).__name__}: {error}") from error
 
     def _played(self, point: Point | None) -> Playing:
         playing = Playing(self.scenario, self._stage, self.clock, self._begin, self._note_state)

@@ -16,6 +16,7 @@ from threading import Lock
 from typing import Any, NoReturn
 
 from killpoints.clock import HandClock
+from killpoints.errors import HarnessError
 from killpoints.hand import HandController, Turn
 from killpoints.models import Models
 from killpoints.seam import Crash, Kill, Seam
@@ -128,7 +129,7 @@ class VictimController:
         except (EOFError, ConnectionError) as error:
             self._process.join()
             if self._process.exitcode != -signal.SIGKILL:
-                raise AssertionError(f"the controller's process ended by itself: {self._process.exitcode}") from error
+                raise HarnessError(f"the controller's process ended by itself: {self._process.exitcode}") from error
             raise Crash from error
 
     def close(self) -> None:

@@ -108,5 +108,5 @@ def test_what_the_api_server_refuses_to_people_is_asked_again(where: Field, monk
 
     monkeypatch.setattr(ClusterStage, "act", refusing)
     baselines = record(where, [named("undo-warm")], lambda *line: lines.append(line))
-    assert lines[0] == ("undo-warm: StageError: KubernetesUnavailable: etcd has no leader", 0)
+    assert lines[0] == ("undo-warm: NotPlayed: KubernetesUnavailable: etcd has no leader", 0)
     assert lines[1:] == [(f"undo-warm: {len(baselines['undo-warm'].labels)} writes", 1)]

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
+import httpx2
 import pytest
 
+from killpoints.errors import NotPlayed
+from killpoints.hand import make, settings_for
 from killpoints.labels import label
 from killpoints.models import Models
 from killpoints.seam import Crash, Kill, Notes, Seam
@@ -92,3 +96,14 @@ def test_an_event_is_called_after_its_reason() -> None:
     resource: Resource = EVENTS
     event = Write("create", resource, "fleet", "cars.1", {"reason": "Progressing", "note": "at 10:00"})
     assert label(event, "cars") == "create Event Progressing"
+
+
+def test_a_controller_that_openssl_could_not_make_was_not_played(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: Any, **_named: Any) -> None:
+        raise ssl.SSLError("[X509] PEM lib")
+
+    monkeypatch.setattr(httpx2, "Client", failing)
+    monkeypatch.setenv("KUBECONFIG", "/dev/null")
+    monkeypatch.setattr("registry.composition.connect", lambda *_, **_named: None)
+    with pytest.raises(NotPlayed, match="PEM lib"):
+        make(settings_for("fleet", "http://127.0.0.1:1"), source=Models(), notes=Models())
