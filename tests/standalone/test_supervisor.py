@@ -44,11 +44,11 @@ def test_a_part_that_dies_is_started_again_and_said_so(
     running.start(Part("part", "part", module(_PROGRAM), log=log))
     first = running.parts[0].process
     assert first is not None
-    wait_for(lambda: log.read_text() == "up\n")
+    wait_for(lambda: log.read_text() == "up\n", seconds=20)
     keeper = threading.Thread(target=running.run)
     keeper.start()
     first.kill()
-    wait_for(lambda: log.read_text() == "up\nup\n")
+    wait_for(lambda: log.read_text() == "up\nup\n", seconds=20)
     running.stopping.set()
     keeper.join()
     assert "part ended with SIGKILL; starting it again in 1 s" in said[0]
@@ -65,7 +65,7 @@ def test_a_part_that_does_not_stop_is_killed_after_the_grace(
     log = tmp_path / "part.log"
     stubborn = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {_PROGRAM}"
     running.start(Part("part", "part", module(stubborn), log=log))
-    wait_for(lambda: log.read_text() == "up\n")
+    wait_for(lambda: log.read_text() == "up\n", seconds=20)
     running.stop()
     process = running.parts[0].process
     assert process is not None
@@ -82,11 +82,11 @@ def test_a_child_does_not_outlive_a_parent_that_is_killed(tmp_path: Path) -> Non
         f"Path({str(note)!r}).write_text(f'{{child.pid}}\\n'); time.sleep(600)"
     )
     parent = start_child([sys.executable, "-c", program], output=None, own_session=True)
-    wait_for(lambda: note.exists() and note.read_text().endswith("\n"))
+    wait_for(lambda: note.exists() and note.read_text().endswith("\n"), seconds=20)
     child = int(note.read_text())
     parent.kill()
     parent.wait()
-    wait_for(lambda: not _runs(child))
+    wait_for(lambda: not _runs(child), seconds=20)
 
 
 def test_a_log_that_has_grown_large_is_put_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

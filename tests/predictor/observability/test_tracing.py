@@ -310,7 +310,7 @@ def test_a_collector_that_refuses_costs_spans_and_nothing_else(status: int, capl
             tracing.expose(metrics)
             for _ in range(600):
                 end(begun(tracing))
-            wait_for(lambda: collector.attempts > 0)
+            wait_for(lambda: collector.attempts > 0, seconds=10)
             sampled = value(metrics, "telltale_traces_sampled_total")
         assert collector.spans == []
     assert sampled == 600
@@ -325,7 +325,7 @@ def test_the_outcomes_of_spans_are_told(collector: Collector) -> None:
         tracing.expose(metrics)
         for _ in range(512):  # a full batch is sent at once
             end(begun(tracing))
-        wait_for(lambda: value(metrics, "telltale_spans_total", outcome="exported") == 512)
+        wait_for(lambda: value(metrics, "telltale_spans_total", outcome="exported") == 512, seconds=10)
         assert value(metrics, "telltale_spans_total", outcome="failed") == 0
     assert len(collector.spans) == 512
 
@@ -335,7 +335,7 @@ def test_a_collector_that_hangs_neither_holds_requests_nor_the_end() -> None:
     with collecting(answers=False) as collector, tracing_to(collector, shutdown_seconds=0.5) as tracing:
         for _ in range(600):
             end(begun(tracing))
-        wait_for(lambda: collector.attempts == 1)
+        wait_for(lambda: collector.attempts == 1, seconds=10)
         started = time.monotonic()
         for _ in range(3000):
             end(begun(tracing))

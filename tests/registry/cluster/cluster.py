@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx2
 
@@ -25,7 +25,6 @@ from tests.waiting import wait_for
 
 CRDS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition")
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace")
-_Found = TypeVar("_Found")
 
 
 def _as(person: str) -> dict[str, str]:

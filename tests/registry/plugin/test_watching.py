@@ -107,7 +107,7 @@ def test_a_view_that_nobody_looks_at_any_more_closes_its_connections(broken: Bro
     next(view)
     assert broken.closed == 0
     view.close()
-    wait_for(lambda: broken.closed == 4, "the end of one watch of each kind")
+    wait_for(lambda: broken.closed == 4, "the end of one watch of each kind", seconds=10)
 
 
 def test_a_model_whose_watches_never_began_is_shown_as_it_was_and_not_as_deleted(
