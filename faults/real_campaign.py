@@ -15,7 +15,7 @@ from lightkube.config.kubeconfig import KubeConfig
 from faults.campaign import Outcome
 from faults.proxy import Proxy
 from faults.real import RealSchedule
-from killpoints.campaign import Field, playing_field, record
+from killpoints.campaign import TRIES, Field, playing_field, record
 from killpoints.errors import HarnessError, NotPlayed
 from killpoints.point import Baseline
 from killpoints.scenario import Scenario
@@ -53,7 +53,7 @@ def _play_all(
 ) -> Outcome:
     outcome = Outcome()
 
-    def one(number: int, tries: int = 3) -> tuple[str, list[str]]:
+    def one(number: int, tries: int = TRIES) -> tuple[str, list[str]]:
         scenario = scenarios[number]
         schedule = RealSchedule(seed + number, scenario, baselines[scenario.name], proxy)
         try:

@@ -23,7 +23,7 @@ from tests.registry.cluster.cluster import Cluster
 _FROM_EACH = 3
 # A note in MLflow that is soon followed by another is not always written: such a point is met at another try. And so
 # is what could not be played.
-_TRIES = 3
+TRIES = 3
 
 
 @dataclass
@@ -99,7 +99,7 @@ def record(where: Field, scenarios: Iterable[Scenario], report: Callable[[str, i
 
     """
 
-    def one(scenario: Scenario, tries: int = _TRIES) -> tuple[str, Baseline]:
+    def one(scenario: Scenario, tries: int = TRIES) -> tuple[str, Baseline]:
         try:
             with where.run(scenario) as run:
                 baseline = run.undisturbed()
@@ -147,7 +147,7 @@ def play(
     """Play points, each reported with what was wrong after it; return what they came to."""
     outcome = Outcome()
 
-    def one(point: Point, tries: int = _TRIES) -> tuple[Point, list[str]]:
+    def one(point: Point, tries: int = TRIES) -> tuple[Point, list[str]]:
         with where.run(point.scenario) as run:
             try:
                 wrong = run.killed(point, baselines[point.scenario.name])
